@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""What a metadata backend is: where entries are recorded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any, TypeAlias
+
+    from cacheness.config import CacheConfig
+    from cacheness.entry import Entry
+    from cacheness.filters import Filter
+
+    StoredPayload: TypeAlias = tuple[
+        int,
+        str,
+        int,
+        str,
+        str,
+        str | None,
+        float | None,
+        Mapping[str, Any] | str | None,
+        bytes | None,
+        str | None,
+        str | None,
+        int,
+        int,
+        str,
+        float,
+        str,
+    ]
+    """What a read needs of an entry, in the order of `stored_payload`; its metadata may be
+    their JSON text, or None for none."""
+
+__all__ = ["BackendContext", "MetadataBackend", "stored_payload"]
+
+
+class BackendContext:
+    """What a backend is told when it is made."""
+
+    __slots__ = ("config", "directory", "namespace")
+
+    def __init__(self, directory: str, namespace: str, config: CacheConfig) -> None:
+        self.directory = directory
+        """The cache's directory, absolute; see `make_directory`."""
+        self.namespace = namespace
+        """The namespace that this backend object serves."""
+        self.config = config
+        """All options of the cache."""
+
+    def make_directory(self) -> str:
+        """Make the cache's directory, or check the one that is there, and give its path.
+
+        For a backend that keeps something in it; the others leave the disk alone.
+
+        Raises:
+            ConfigError: It can't be used; the message says why.
+        """
+        from cacheness.payloads.layout import make_directory
+
+        make_directory(self.directory, self.config)
+        return self.directory
+
+
+def stored_payload(entry: Entry) -> StoredPayload:
+    """What a read needs of an entry, in the order of `MetadataBackend.find`."""
+    return (
+        entry.generation,
+        entry.handler,
+        entry.handler_version,
+        entry.compressor,
+        entry.checksum,
+        entry.signature,
+        entry.expires_at,
+        entry.metadata or None,
+        entry.inline,
+        entry.blob,
+        entry.blob_store,
+        entry.stored_bytes,
+        entry.logical_bytes,
+        entry.prefix,
+        entry.renewed_at,
+        entry.distribution,
+    )
+
+
+class MetadataBackend(ABC):
+    """Records the entries of one namespace. Safe for threads, processes and forks.
+
+    Made by ``target(context, **metadata_options)``. Override the five abstract methods;
+    the others have defaults in terms of those, to be overridden where the store knows
+    better. A default that takes several steps is not atomic; a backend shared between
+    processes overrides those.
+
+    A store that can't be reached or is locked past ``lock_timeout`` raises
+    `BackendUnavailableError`.
+    """
+
+    capabilities: frozenset[str] = frozenset()
+    """What the backend can do, of ``inline`` (keeps payloads in the entry), ``query``
+    (filters without visiting every entry), ``lock`` (`lock` excludes everything that
+    shares the store), ``watch`` (tells other processes' changes), ``transactions``
+    (bulk forms are one transaction)."""
+
+    blob_backend: str = "file"
+    """The blob backend to use where the configuration names none."""
+
+    shared: bool = False
+    """Whether users of several machines share the store, so that no user's own key signs."""
+
+    @abstractmethod
+    def __init__(self, context: BackendContext, **options: Any) -> None:
+        """Open the store, and make it where there is none."""
+
+    # --- single entries ---------------------------------------------------------------
+
+    @abstractmethod
+    def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
+        """Record the entry, replacing one of the same key atomically.
+
+        Returns:
+            The entry that it displaced, or None. With ``if_absent``: the entry that
+            stands, in which case nothing was written, or None where it was.
+        """
+
+    @abstractmethod
+    def get_entry(self, cache_key: str) -> Entry | None:
+        """The entry, expired or not."""
+
+    @abstractmethod
+    def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
+        """Remove the entry, with ``if_generation`` only that one; give what was removed."""
+
+    @abstractmethod
+    def iter_entry_summaries(self) -> Iterator[dict[str, Any]]:
+        """Every entry as a flat dict of `Entry`'s fields without ``inline``, streamed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and release; closing twice is allowed."""
+
+    def find(self, cache_key: str) -> StoredPayload | None:
+        """What a read needs of the entry, in the order of `stored_payload`."""
+        entry = self.get_entry(cache_key)
+        return None if entry is None else stored_payload(entry)
+
+    def update_fields(
+        self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None
+    ) -> bool:
+        """Set fields of an entry in place; the generation stays. False where there is none."""
+        from dataclasses import replace
+
+        entry = self.get_entry(cache_key)
+        if entry is None or (if_generation is not None and entry.generation != if_generation):
+            return False
+        self.put_entry(replace(entry, **changes))
+        return True
+
+    def expire_entry(self, cache_key: str, *, if_generation: int, now: float) -> Entry | None:
+        """Remove the entry if it is still that generation and still expired at ``now``."""
+        entry = self.get_entry(cache_key)
+        if entry is None or entry.expires_at is None or entry.expires_at > now:
+            return None
+        return self.delete_entry(cache_key, if_generation=if_generation)
+
+    def record_hits(self, hits: Mapping[str, tuple[int, float]]) -> None:
+        """Add to the hits of entries: cache key → (reads, time of the last one)."""
+        for cache_key, (count, accessed_at) in hits.items():
+            entry = self.get_entry(cache_key)
+            if entry is not None:
+                changes = {
+                    "hits": entry.hits + count,
+                    "accessed_at": max(entry.accessed_at, accessed_at),
+                }
+                self.update_fields(cache_key, changes, if_generation=entry.generation)
+
+    # --- many entries -----------------------------------------------------------------
+
+    def list_entries(self) -> list[Entry]:
+        """Every entry, without ``inline``."""
+        from cacheness.entry import Entry
+
+        return [Entry(**summary) for summary in self.iter_entry_summaries()]
+
+    def iter_keys(self) -> Iterator[str]:
+        """Every cache key, streamed."""
+        for summary in self.iter_entry_summaries():
+            yield summary["cache_key"]
+
+    def count(self) -> int:
+        """The number of entries, expired ones that still stand included."""
+        return sum(1 for _ in self.iter_entry_summaries())
+
+    def total_size(self) -> int:
+        """The bytes of all payloads as stored."""
+        return sum(summary["stored_bytes"] for summary in self.iter_entry_summaries())
+
+    def query_meta(self, **filters: Any) -> Iterator[str]:
+        """The cache keys of the entries that the filters select, oldest first."""
+        from cacheness.filters import Filter
+
+        selected = Filter.parse(filters)
+        found = [s for s in self.iter_entry_summaries() if selected.matches(s)]
+        found.sort(key=lambda s: (s["created_at"], s["cache_key"]))
+        for summary in found:
+            yield summary["cache_key"]
+
+    def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
+        """`put_entry` of each; gives the entries that were displaced."""
+        return [old for entry in entries if (old := self.put_entry(entry)) is not None]
+
+    def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
+        """The entries that there are, by key."""
+        return {key: entry for key in cache_keys if (entry := self.get_entry(key)) is not None}
+
+    def delete_entries(self, cache_keys: Iterable[str]) -> list[Entry]:
+        """`delete_entry` of each; gives what was removed."""
+        return [old for key in cache_keys if (old := self.delete_entry(key)) is not None]
+
+    def touch_entries(self, filter: Filter, *, now: float) -> int:
+        """Set ``accessed_at`` and ``renewed_at``, and what expires anew from ``now``."""
+        touched = 0
+        for summary in list(self.iter_entry_summaries()):
+            if filter.matches(summary):
+                ttl = summary["ttl_seconds"]
+                changes = {
+                    "accessed_at": now,
+                    "renewed_at": now,
+                    "expires_at": None if ttl is None else now + ttl,
+                }
+                touched += self.update_fields(
+                    summary["cache_key"], changes, if_generation=summary["generation"]
+                )
+        return touched
+
+    def delete_where(self, filter: Filter) -> list[Entry]:
+        """Remove what the filter selects; gives what was removed."""
+        removed = []
+        for summary in list(self.iter_entry_summaries()):
+            if filter.matches(summary):
+                old = self.delete_entry(
+                    summary["cache_key"], if_generation=summary["generation"]
+                )
+                if old is not None:
+                    removed.append(old)
+        return removed
+
+    def victims(self, policy: str, size: int, count: int) -> list[Entry]:
+        """The entries that eviction by ``policy`` removes first.
+
+        As few as free ``size`` bytes and ``count`` entries, in order; pinned ones never.
+        """
+        from cacheness.entry import Entry
+        from cacheness.filters import eviction_order
+
+        chosen: list[Entry] = []
+        candidates = [s for s in self.iter_entry_summaries() if not s["pinned"]]
+        candidates.sort(key=eviction_order(policy))
+        for summary in candidates:
+            if size <= 0 and count <= 0:
+                break
+            chosen.append(Entry(**summary))
+            size -= summary["stored_bytes"]
+            count -= 1
+        return chosen
+
+    # --- the store --------------------------------------------------------------------
+
+    def namespaces(self) -> list[str]:
+        """The namespaces of the store that hold entries, sorted."""
+        return sorted({summary["namespace"] for summary in self.iter_entry_summaries()})
+
+    def read_notes(self, kind: str) -> dict[str, Any]:
+        """A small side table (tombstones, statistics, digests): name → JSON."""
+        return {}
+
+    def write_notes(self, kind: str, notes: Mapping[str, Any]) -> None:
+        """Merge into a side table; a value of None removes its name.
+
+        A backend that keeps no notes forgets them, which costs explanations, not results.
+        """
+
+    def change_token(self) -> object:
+        """Something that differs whenever anybody changed the store since; None can't tell."""
+        return None
+
+    def lock(self, cache_key: str) -> AbstractContextManager[None]:
+        """Mutual exclusion on a key across all that shares the store.
+
+        Released when the holder dies. Only asked of a backend that declares ``lock``.
+        """
+        raise TypeError(f"{type(self).__name__} declares no capability 'lock'")

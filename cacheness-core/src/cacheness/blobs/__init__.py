@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Where payloads too large to inline are kept."""

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""What a blob backend is: where payloads too large to inline are kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    from cacheness.backends.base import BackendContext
+    from cacheness.handlers.protocols import Buffer
+
+__all__ = ["BLOB_NAME", "BlobBackend", "check_blob_name"]
+
+BLOB_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}(?:\.[a-z0-9]{1,12}){0,3}", re.ASCII)
+"""Every blob name matches this whole; nothing else is ever joined to a path."""
+
+
+def check_blob_name(name: str) -> str:
+    """Give the name back if it is a blob's, else raise.
+
+    Raises:
+        ValueError: The name could lead anywhere.
+    """
+    if not BLOB_NAME.fullmatch(name):
+        raise ValueError(f"not a blob name: {name!r}")
+    return name
+
+
+class BlobBackend(ABC):
+    """Keeps immutable payloads by name. Safe for threads and processes.
+
+    Made by ``target(context, **blob_options)``. A missing blob is ``FileNotFoundError``,
+    a store that can't be reached is another ``OSError`` or `BackendUnavailableError`.
+    """
+
+    @abstractmethod
+    def __init__(self, context: BackendContext, **options: object) -> None:
+        """Open the store, and make it where there is none."""
+
+    @property
+    @abstractmethod
+    def store_id(self) -> str:
+        """A random id that is kept in the store, so that two stores are told apart."""
+
+    @abstractmethod
+    def write(self, name: str, source: Iterable[Buffer]) -> int:
+        """Store the buffers as one blob, whole or not at all, and give its size in bytes.
+
+        If iterating ``source`` raises, nothing remains of the blob.
+        """
+
+    @abstractmethod
+    def read(self, name: str) -> Buffer:
+        """Give the whole blob in one buffer."""
+
+    def read_into(self, name: str, target: memoryview) -> Iterator[memoryview]:
+        """Fill ``target`` with the blob, giving each filled slice once, in order.
+
+        Ends early where the blob is shorter than ``target``; the caller compares.
+
+        Raises:
+            ValueError: The blob is longer than ``target``.
+        """
+        data = self.read(name)
+        if len(data) > len(target):
+            raise ValueError(f"blob {name} is longer than {len(target)} bytes")
+        target[: len(data)] = data
+        yield target[: len(data)]
+
+    @abstractmethod
+    def local_path(self, name: str) -> AbstractContextManager[str]:
+        """A path at which the blob can be opened while the context lasts; never written to."""
+
+    @abstractmethod
+    def delete(self, name: str) -> bool:
+        """Remove the blob; False where there was none."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether the blob is there."""
+
+    @abstractmethod
+    def iter_blobs(self) -> Iterator[tuple[str, int, float]]:
+        """Name, size in bytes and time of the last change (epoch seconds) of every blob."""
+
+    # --- files that a handler writes itself -------------------------------------------
+
+    def stage(self, name: str) -> str:
+        """Give the path of a new file for a handler to write, with the blob's extension.
+
+        The file does not exist yet, and nobody else can read its directory. What comes of
+        it is told by `adopt`; whoever does not come to that removes the file.
+        """
+        from cacheness.blobs.staging import new_file_path
+
+        return new_file_path(check_blob_name(name))
+
+    def adopt(self, staged_path: str, name: str) -> int:
+        """Store a staged file as a blob, whole or not at all, and give its size in bytes.
+
+        The file is gone then, and the blob may bear another name than `stage` was told.
+
+        Raises:
+            FileNotFoundError: Nobody wrote the file.
+            OSError: It is no regular file.
+        """
+        from cacheness.blobs.staging import pieces_of
+
+        size = self.write(name, pieces_of(staged_path))
+        os.unlink(staged_path)
+        return size
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Release what the backend holds; closing twice is allowed."""

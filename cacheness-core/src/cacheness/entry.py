@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""What is recorded of one stored value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Entry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The record of one stored value, without the value itself.
+
+    Times are UTC epoch seconds, sizes are bytes, costs are seconds.
+    """
+
+    namespace: str
+    """The namespace that the entry lives in; half of its identity."""
+    cache_key: str
+    """The key within the namespace; the other half."""
+    generation: int
+    """A positive 63-bit number, new at every put."""
+    prefix: str = ""
+    """The caller's label for grouping and filtering; not part of the key."""
+    description: str = ""
+    """The caller's free text."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """The parameters that the key was made of, as far as JSON keeps them briefly."""
+    handler: str = ""
+    """The name of the handler that wrote the payload."""
+    handler_version: int = 1
+    """The version of that handler's format."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """What the handler returned at put and is given back at get (JSON)."""
+    object_type: str = ""
+    """``module.qualname`` of the stored object's class."""
+    summary: str = ""
+    """One line of the handler's ``describe``."""
+    compressor: str = "none"
+    """The compressor that the core applied to the handler's bytes."""
+    stored_bytes: int = 0
+    """The payload's size in the store."""
+    logical_bytes: int = 0
+    """The payload's size before compression."""
+    checksum: str = ""
+    """``algorithm:hex`` over the stored payload: ``xxh3-128`` or ``blake3``."""
+    signature: str | None = None
+    """``key id:hex`` of the HMAC-SHA256, or None."""
+    inline: bytes | None = None
+    """The payload, where it is small enough to live in the entry."""
+    blob: str | None = None
+    """The name of the blob that holds the payload otherwise."""
+    blob_store: str | None = None
+    """The id of the store in which that blob lies."""
+    created_at: float = 0.0
+    """When this generation was stored."""
+    renewed_at: float = 0.0
+    """From when its age counts: creation, or the last ``touch``."""
+    accessed_at: float = 0.0
+    """When it was last read, as far as hits were flushed."""
+    ttl_seconds: float | None = None
+    """The time to live it was stored with; None is for ever."""
+    expires_at: float | None = None
+    """From when it is a miss; None is never."""
+    stale_until: float | None = None
+    """Until when an expired entry may still be served while it is refreshed."""
+    pinned: bool = False
+    """Whether eviction passes it over."""
+    hits: int = 0
+    """Reads of this generation, as far as they were flushed."""
+    cost_seconds: float | None = None
+    """What computing the value took."""
+    function: str | None = None
+    """``module:qualname`` of the cached function that made it."""
+    code_digest: str | None = None
+    """The digest of that function's code at the time."""
+    key_parts: dict[str, Any] = field(default_factory=dict)
+    """Digests of what the key was made of, for explaining a miss."""
+    tags: tuple[str, ...] = ()
+    """The caller's labels."""
+    custom_metadata: dict[str, Any] = field(default_factory=dict)
+    """The caller's own JSON."""
+    distribution: str = ""
+    """The distribution that the handler came from; empty for one of a process."""

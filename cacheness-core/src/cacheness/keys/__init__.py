@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What makes two calls the same."""

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""How the methods of a cache name an entry: by key, or by parameters."""
+
+from __future__ import annotations
+
+from cacheness.errors import InvalidKeyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["RESERVED", "checked_key", "entry_name"]
+
+RESERVED = frozenset(
+    {
+        "cache_key",
+        "params",
+        "default",
+        "prefix",
+        "description",
+        "custom_metadata",
+        "tags",
+        "ttl_seconds",
+        "cost_seconds",
+        "handler",
+        "compressor",
+        "options",
+        "mmap",
+        "pin",
+        "secret",
+        "flight_timeout",
+        "trust",
+        "progress",
+        "where",
+        "all_namespaces",
+    }
+)
+"""Names that are never hashed into a key, so that a typo in one is no silent parameter."""
+
+_LONGEST = 512
+
+
+def checked_key(cache_key: object) -> str:
+    """The key itself, if it is 1 to 512 bytes of UTF-8 without NUL.
+
+    Raises:
+        InvalidKeyError: It is not.
+    """
+    if isinstance(cache_key, str):
+        try:
+            size = len(cache_key.encode())
+        except UnicodeEncodeError:
+            size = 0
+        if 0 < size <= _LONGEST and "\0" not in cache_key:
+            return str(cache_key)
+    shown = repr(cache_key)
+    if len(shown) > 80:
+        shown = f"{shown[:80]}…"
+    raise InvalidKeyError(
+        f"cache_key={shown} is no key: give a str of 1 to 512 bytes of UTF-8 without NUL, "
+        "or name the entry by parameters"
+    )
+
+
+def entry_name(
+    cache_key: object, params: Mapping[str, object] | None, fields: dict[str, object]
+) -> Mapping[str, object] | None:
+    """The parameters that name the entry, or None where a key does.
+
+    Raises:
+        TypeError: Nothing names it, more than one thing does, or a reserved name is among
+            the parameters.
+    """
+    if fields and not RESERVED.isdisjoint(fields):
+        name = min(RESERVED & fields.keys())
+        raise TypeError(
+            f"this method has no option {name!r}; if it is a parameter of yours, pass "
+            f"params={{{name!r}: …}}"
+        )
+    if (cache_key is not None) + (params is not None) + bool(fields) != 1:
+        raise TypeError(
+            "name one entry: by a cache_key, by parameters as keywords, or by params={…}"
+            + (
+                ""
+                if fields or cache_key is not None or params is not None
+                else "; nothing was given"
+            )
+        )
+    if cache_key is not None:
+        return None
+    if params is None:
+        return fields
+    if not hasattr(params, "keys"):
+        raise TypeError(f"params={type(params).__name__} is no mapping of names to values")
+    if not all(isinstance(name, str) for name in params):
+        raise TypeError("the names in params={…} are not all str")
+    return params
