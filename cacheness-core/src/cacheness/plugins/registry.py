@@ -1,0 +1,428 @@
+# SPDX-License-Identifier: MIT
+"""Answers by name or by object which handler, backend or compressor serves."""
+
+from __future__ import annotations
+
+import sys
+from _thread import RLock
+from importlib import import_module
+
+from cacheness import builtins
+from cacheness.errors import (
+    ConfigError,
+    HandlerNotFoundError,
+    PluginWarning,
+    warn,
+)
+from cacheness.plugins.discovery import OBSERVERS, find_entry_points
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from cacheness.compressors.base import Compressor
+    from cacheness.events import Event
+    from cacheness.handlers.base import Handler
+    from cacheness.handlers.protocols import Update
+    from cacheness.plugins.discovery import FoundEntryPoint
+    from cacheness.plugins.specs import BackendSpec, CompressorSpec, HandlerSpec
+
+    Spec = HandlerSpec | BackendSpec | CompressorSpec
+
+__all__ = [
+    "LoadedHandler",
+    "Registry",
+    "fingerprinter",
+    "list_handlers",
+    "register_handler",
+    "registry_for",
+    "unregister_handler",
+]
+
+PROCESS = ""
+"""The distribution of a handler that was registered in this process, without packaging."""
+
+HOOKS = {
+    "cacheness_handlers": "handler",
+    "cacheness_metadata_backends": "metadata backend",
+    "cacheness_blob_backends": "blob backend",
+    "cacheness_compressors": "compressor",
+}
+"""Each hook that returns specs, and what it calls them."""
+
+
+class LoadedHandler:
+    """A handler that is ready for use, with the capabilities that it has."""
+
+    __slots__ = (
+        "compresses",
+        "data_only",
+        "describe",
+        "distribution",
+        "dumps",
+        "extension",
+        "fingerprint",
+        "handler",
+        "loads",
+        "name",
+        "open",
+        "version",
+    )
+
+    def __init__(self, name: str, handler: Handler, distribution: str) -> None:
+        self.name = name
+        self.handler = handler
+        self.distribution = distribution
+        self.version = handler.version
+        self.extension = handler.extension
+        self.data_only = handler.data_only
+        self.compresses = handler.compresses
+        # Each is an optional capability, which a handler has by defining it.
+        self.dumps = getattr(handler, "dumps", None)
+        self.loads = getattr(handler, "loads", None)
+        self.open = getattr(handler, "open", None)
+        self.fingerprint = getattr(handler, "fingerprint", None)
+        self.describe = getattr(handler, "describe", None)
+
+
+def load_target(target: Any) -> Any:
+    """The object that a spec's target is or names.
+
+    Raises:
+        ImportError, AttributeError: There is none.
+    """
+    if not isinstance(target, str):
+        return target
+    module, _, path = target.partition(":")
+    found: Any = import_module(module)
+    for name in filter(None, path.split(".")):
+        found = getattr(found, name)
+    return found
+
+
+class _Table:
+    """The specs of one hook by name, each with the distribution that it came from."""
+
+    __slots__ = ("distributions", "kind", "specs")
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.specs: dict[str, Any] = {}
+        self.distributions: dict[str, str] = {}
+
+    def add(self, plugin: str, distribution: str, spec: Any) -> None:
+        """Take a spec in, or report why not."""
+        if spec.name in self.specs:
+            holder = self.distributions[spec.name] or "this process"
+            reason = f"{holder} already has the {self.kind} {spec.name!r}; choose another name"
+            report(plugin, f"the {self.kind} hook", reason)
+            return
+        self.specs[spec.name] = spec
+        self.distributions[spec.name] = distribution
+
+
+def report(plugin: str, where: str, reason: str) -> None:
+    """Tell the user that a plugin, or one thing of it, is left out."""
+    warn(f"plugin {plugin} was skipped at {where}: {reason}", PluginWarning, stacklevel=4)
+
+
+class Registry:
+    """All that is registered, for caches that leave the same plugins out.
+
+    The core's own names are found without looking at installed plugins; anything else
+    makes them known first, once per process.
+    """
+
+    def __init__(self, disabled: frozenset[str]) -> None:
+        self._disabled = disabled
+        self._lock = RLock()
+        self._tables: dict[str, _Table] | None = None
+        self._observers: tuple[Callable[[Event], None], ...] | None = None
+        self._loaded: dict[str, LoadedHandler] = {}
+        self._compressors: dict[str, Compressor] = {}
+        self._order: list[tuple[HandlerSpec, str]] | None = None
+        self._types: dict[str, type] = {}
+
+    # --- by name ----------------------------------------------------------------------
+
+    def handler(self, name: str) -> LoadedHandler:
+        """The handler of that name.
+
+        Raises:
+            HandlerNotFoundError: None is registered.
+            ImportError: It is registered, but what it needs can't be imported.
+        """
+        loaded = self._loaded.get(name)
+        if loaded is not None:
+            return loaded
+        core = builtins.HANDLERS.get(name)
+        if core is not None:
+            return self._load(name, core[0], builtins.DISTRIBUTION)
+        registered = _process_handlers.get(name)
+        if registered is not None:
+            return self._load(name, registered.target, PROCESS)
+        table = self.discovered()["cacheness_handlers"]
+        spec = table.specs.get(name)
+        if spec is None:
+            raise HandlerNotFoundError(f"no handler {name!r} is installed")
+        return self._load(name, spec.target, table.distributions[name])
+
+    def metadata_backend(self, name: str) -> Callable[..., Any]:
+        """The class of the metadata backend of that name.
+
+        Raises:
+            ConfigError: None is registered, or what it needs can't be imported.
+        """
+        return self._backend("cacheness_metadata_backends", builtins.METADATA_BACKENDS, name)
+
+    def blob_backend(self, name: str) -> Callable[..., Any]:
+        """The class of the blob backend of that name; raises as `metadata_backend`."""
+        return self._backend("cacheness_blob_backends", builtins.BLOB_BACKENDS, name)
+
+    def compressor(self, name: str) -> Compressor:
+        """The compressor of that name; raises as `metadata_backend`."""
+        found = self._compressors.get(name)
+        if found is None:
+            target = self._target("cacheness_compressors", builtins.COMPRESSORS, name)
+            found = target() if isinstance(target, type) else target
+            self._compressors[name] = found
+        return found
+
+    def _backend(self, hook: str, core: dict[str, str], name: str) -> Callable[..., Any]:
+        target: Callable[..., Any] = self._target(hook, core, name)
+        return target
+
+    def _target(self, hook: str, core: dict[str, str], name: str) -> Any:
+        if name in core:
+            target: Any = core[name]
+        else:
+            table = self.discovered()[hook]
+            if name not in table.specs:
+                raise ConfigError(
+                    f"there is no {HOOKS[hook]} {name!r}; installed are: "
+                    f"{', '.join(sorted(table.specs))}"
+                )
+            target = table.specs[name].target
+        try:
+            return load_target(target)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"the {HOOKS[hook]} {name!r} can't be loaded: {error}") from error
+
+    def _load(self, name: str, target: Any, distribution: str) -> LoadedHandler:
+        found = load_target(target)
+        handler: Handler = found() if isinstance(found, type) else found
+        loaded = LoadedHandler(name, handler, distribution)
+        self._loaded[name] = loaded
+        return loaded
+
+    # --- by object --------------------------------------------------------------------
+
+    def handlers_for(self, obj: object) -> Iterator[LoadedHandler]:
+        """The handlers that say they take the object, in the order in which to try them."""
+        for loaded in self._candidates(obj):
+            try:
+                takes = loaded.handler.can_handle(obj)
+            except Exception as error:  # noqa: BLE001  # an author's code must not fail a put
+                report(
+                    loaded.distribution or "of this process",
+                    f"handler {loaded.name}.can_handle",
+                    repr(error),
+                )
+                continue
+            if takes:
+                yield loaded
+
+    def fingerprinter(self, obj: object) -> Callable[[Any, Update], None] | None:
+        """The ``fingerprint`` of the first handler registered for the object's type."""
+        for spec, _ in self._ordered():
+            if spec.types and self._matches(spec, type(obj)):
+                loaded = self._loaded_or_reported(spec)
+                if loaded is not None and loaded.fingerprint and loaded.handler.can_handle(obj):
+                    fingerprint: Callable[[Any, Update], None] = loaded.fingerprint
+                    return fingerprint
+        return None
+
+    def list_handlers(self) -> list[HandlerSpec]:
+        """All handlers, in the order in which they are asked."""
+        return [spec for spec, _ in self._ordered()]
+
+    def _candidates(self, obj: object) -> Iterator[LoadedHandler]:
+        for spec, _ in self._ordered():
+            if not spec.types or self._matches(spec, type(obj)):
+                loaded = self._loaded_or_reported(spec)
+                if loaded is not None:
+                    yield loaded
+
+    def _loaded_or_reported(self, spec: HandlerSpec) -> LoadedHandler | None:
+        try:
+            return self.handler(spec.name)
+        except (ImportError, AttributeError, HandlerNotFoundError) as error:
+            report(self._origin(spec.name), f"loading the handler {spec.name!r}", str(error))
+            return None
+
+    def _origin(self, name: str) -> str:
+        return self.discovered()["cacheness_handlers"].distributions.get(name) or "of this process"
+
+    def _matches(self, spec: HandlerSpec, of: type) -> bool:
+        """Whether one of the spec's types is in the MRO; imports nothing."""
+        mro = of.__mro__
+        for path in spec.types:
+            named = self._types.get(path)
+            if named is None:
+                module, _, name = path.rpartition(".")
+                named = getattr(sys.modules.get(module), name, None)
+                if not isinstance(named, type):
+                    continue
+                self._types[path] = named
+            if named in mro:
+                return True
+        return False
+
+    def _ordered(self) -> list[tuple[HandlerSpec, str]]:
+        order = self._order
+        if order is None:
+            table = self.discovered()["cacheness_handlers"]
+            order = [(spec, table.distributions[spec.name]) for spec in table.specs.values()]
+            order += [(spec, PROCESS) for spec in _process_handlers.values()]
+            order.sort(key=lambda pair: (-pair[0].priority, pair[0].name))
+            self._order = order
+        return order
+
+    # --- discovery --------------------------------------------------------------------
+
+    def observers(self) -> tuple[Callable[[Event], None], ...]:
+        """What is to be called at each event. Cheap where no observer is installed."""
+        if self._observers is None:
+            if any(point.group == OBSERVERS for point in self._enabled()):
+                self.discovered()
+            else:
+                self._observers = ()
+        return self._observers or ()
+
+    def _enabled(self) -> list[FoundEntryPoint]:
+        return [
+            point
+            for point in _installed()
+            if not self._disabled & {point.name, point.distribution, point.plugin_name}
+        ]
+
+    def discovered(self) -> dict[str, _Table]:
+        tables = self._tables
+        if tables is None:
+            with self._lock:
+                if self._tables is None:
+                    self._tables = self._discover()
+                tables = self._tables
+        return tables
+
+    def _discover(self) -> dict[str, _Table]:
+        tables = {hook: _Table(kind) for hook, kind in HOOKS.items()}
+        points = self._enabled()
+        if points:
+            from cacheness.plugins.manager import collect
+
+            self._observers = collect(points, tables)
+        else:
+            self._observers = ()
+            for hook, table in tables.items():
+                for spec in getattr(builtins.CorePlugin, hook)():
+                    table.add("cacheness-core:core", builtins.DISTRIBUTION, spec)
+        return tables
+
+    def forget(self, name: str) -> None:
+        """Drop what is remembered of a handler that was registered anew or is gone."""
+        with self._lock:
+            self._loaded.pop(name, None)
+            self._order = None
+
+
+_found: list[FoundEntryPoint] | None = None
+_registries: dict[frozenset[str], Registry] = {}
+_process_handlers: dict[str, HandlerSpec] = {}
+_registries_lock = RLock()
+
+
+def _installed() -> list[FoundEntryPoint]:
+    """The entry points of this process, found once."""
+    global _found
+    if _found is None:
+        _found = find_entry_points()
+    return _found
+
+
+def registry_for(disabled: Iterable[str] = ()) -> Registry:
+    """The process's registry that leaves these plugins out, besides the environment's."""
+    import os
+
+    names = frozenset(disabled) | {
+        name.strip()
+        for name in os.environ.get("CACHENESS_DISABLED_PLUGINS", "").split(",")
+        if name.strip()
+    }
+    registry = _registries.get(names)
+    if registry is None:
+        with _registries_lock:
+            registry = _registries.setdefault(names, Registry(names))
+    return registry
+
+
+def fingerprinter(obj: object) -> Callable[[Any, Update], None] | None:
+    """`Registry.fingerprinter` of the plugins that the environment leaves in."""
+    return registry_for().fingerprinter(obj)
+
+
+def register_handler(
+    cls: Any = None, /, *, priority: int = 100, types: tuple[str, ...] = ()
+) -> Any:
+    """Register a handler class for this process, without packaging it.
+
+    Args:
+        cls: The class, when used as a plain decorator.
+        priority: As `HandlerSpec.priority`.
+        types: As `HandlerSpec.types`.
+
+    Raises:
+        ConfigError: The core or an installed plugin has a handler of that name.
+
+    Example:
+        >>> @register_handler(priority=100)
+        ... class MyTypeHandler(Handler): ...
+    """
+    if cls is None:
+        return lambda decorated: register_handler(decorated, priority=priority, types=types)
+    from cacheness.handlers.base import Handler
+    from cacheness.plugins.specs import HandlerSpec
+
+    if not (isinstance(cls, type) and issubclass(cls, Handler)):
+        raise TypeError(f"register_handler takes a subclass of cacheness.Handler, not {cls!r}")
+    name = cls.name
+    holder = builtins.DISTRIBUTION if name in builtins.HANDLERS else None
+    if holder is None:
+        holder = registry_for().discovered()["cacheness_handlers"].distributions.get(name)
+    if holder is not None:
+        raise ConfigError(f"{holder} already has a handler {name!r}; give the class another `name`")
+    _process_handlers[name] = HandlerSpec(name, cls, types, priority)
+    _forget(name)
+    return cls
+
+
+def unregister_handler(name: str, /) -> None:
+    """Take back what `register_handler` registered.
+
+    Raises:
+        HandlerNotFoundError: This process registered no handler of that name.
+    """
+    if _process_handlers.pop(name, None) is None:
+        raise HandlerNotFoundError(f"this process registered no handler {name!r}")
+    _forget(name)
+
+
+def list_handlers() -> list[HandlerSpec]:
+    """All handlers that are installed or registered, in the order in which they are asked."""
+    return registry_for().list_handlers()
+
+
+def _forget(name: str) -> None:
+    for registry in list(_registries.values()):
+        registry.forget(name)
