@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: MIT
+"""An append-only file of JSON objects, one a line, each with a checksum.
+
+A line is a JSON object whose last member is ``crc32``, of all bytes before the comma that
+precedes it. A line with ``"more": true`` belongs to the lines that follow it: a reader
+takes them all, up to one without, or none. A line with ``"wide": true`` holds numbers or
+text that only the standard library's parser gives back as they were.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from contextlib import suppress
+from time import sleep, time
+from zlib import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, TypeAlias
+
+    Operation: TypeAlias = dict[str, Any]
+    """What a line says, without its checksum."""
+    Place: TypeAlias = tuple[int, int]
+    """Offset and length in bytes of a line, its newline included."""
+
+__all__ = ["Journal", "decode_line", "encode_line"]
+
+_PIECE = 1 << 20
+_FLAGS = sum(
+    getattr(os, name, 0)
+    for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOINHERIT", "O_BINARY")
+)
+_CHECKSUM = b',"crc32":"%08x"}\n'
+_CHECKSUM_LENGTH = len(_CHECKSUM % 0)
+_WIDE = b'{"wide":true'
+
+
+class Journal:
+    """The file, read from where one stopped and appended to.
+
+    Not safe for threads: whoever owns it guards it. Whoever appends or replaces holds a
+    lock against other processes meanwhile, and has read to the end under that lock; a
+    reader needs none.
+
+    Args:
+        path: The file; made by the first `append`.
+        mode: Its permissions.
+        durable: Whether what was written is to survive a power loss.
+        read_only: Whether it is never to be opened for writing.
+    """
+
+    def __init__(self, path: str, mode: int, *, durable: bool, read_only: bool = False) -> None:
+        self.path = path
+        self.end = 0
+        """The offset behind the last whole line, or group of lines, that was read."""
+        self.damaged = 0
+        """How many lines were skipped because their checksum is wrong."""
+        self._mode = mode
+        self._durable = durable
+        self._read_only = read_only
+        self._descriptor: int | None = None
+        self._identity: tuple[int, int] | None = None
+
+    # --- reading ------------------------------------------------------------------------
+
+    def changed(self) -> bool:
+        """Whether there may be more to read."""
+        return self._status() != (self._identity, self.end)
+
+    def restarted(self) -> bool:
+        """Whether all that was read has to be forgotten, as the file is another one now."""
+        identity, size = self._status()
+        if identity == self._identity and size >= self.end:
+            return False
+        self.close()
+        with suppress(FileNotFoundError):
+            self._open(create=False)
+        return True
+
+    def read_new(self, *, settled: bool) -> Iterator[tuple[Operation, Place]]:
+        """Give every line from `end` on, and advance `end` past those that are whole.
+
+        Args:
+            settled: Whether nobody can be writing at the moment.
+        """
+        if self._descriptor is None:
+            return
+        settled = settled or self._is_old()
+        group: list[tuple[Operation, Place]] = []
+        for line, place in self._lines(self.end):
+            operation = decode_line(line)
+            if operation is None and not settled:
+                operation = self._second_look(line, place)
+            if operation is None:
+                self.damaged += 1
+            else:
+                group.append((operation, place))
+                if operation.get("more"):
+                    continue
+                self.end = sum(place)
+                yield from group
+                group = []
+            if not group:
+                self.end = sum(place)
+
+    def read_line(self, place: Place) -> bytes:
+        """The line at a place that `read_new` or `append` gave, as it is now."""
+        offset, length = place
+        return self._read_at(offset, length)
+
+    def _is_old(self) -> bool:
+        return self._descriptor is not None and time() - os.fstat(self._descriptor).st_mtime > 1
+
+    def _second_look(self, line: bytes, place: Place) -> Operation | None:
+        """Read a line again: a writer may just have replaced what a crash left unfinished."""
+        sleep(0.002)
+        again = self._read_at(*place)
+        return None if again == line else decode_line(again)
+
+    def _lines(self, offset: int) -> Iterator[tuple[bytes, Place]]:
+        held = b""
+        while piece := self._read_at(offset + len(held), max(_PIECE, len(held))):
+            held += piece
+            start = 0
+            while newline := held.find(b"\n", start) + 1:
+                yield held[start:newline], (offset + start, newline - start)
+                start = newline
+            held = held[start:]
+            offset += start
+
+    # --- writing ------------------------------------------------------------------------
+
+    def append(self, lines: list[bytes]) -> list[Place]:
+        """Add lines by one write, and tell where they are.
+
+        What a crashed writer left behind the last whole line is cut off before. Where the
+        write fails, the file is as it was.
+        """
+        descriptor = self._descriptor
+        if descriptor is None:
+            descriptor = self._open(create=True)
+        if os.fstat(descriptor).st_size > self.end:
+            os.ftruncate(descriptor, self.end)
+        try:
+            _write_all(descriptor, b"".join(lines))
+        except OSError:
+            os.ftruncate(descriptor, self.end)
+            raise
+        places = []
+        for line in lines:
+            places.append((self.end, len(line)))
+            self.end += len(line)
+        return places
+
+    def sync(self) -> None:
+        """Wait for what was appended to be on the disk, where that was asked for."""
+        if self._durable and self._descriptor is not None:
+            os.fsync(self._descriptor)
+
+    def replace(self, lines: Iterable[bytes]) -> list[Place]:
+        """Put a new file with these lines in the place of the old one, and go on with it.
+
+        The lines may read from the old file while they are made.
+        """
+        self._remove_leftovers()
+        temporary = f"{self.path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+        places: list[Place] = []
+        try:
+            descriptor = _open_new(temporary, 0, self._mode)
+            try:
+                self._fill(descriptor, lines, places)
+            finally:
+                os.close(descriptor)
+            # Windows can't replace a file that is open.
+            if sys.platform == "win32":
+                self.close()
+            os.replace(temporary, self.path)
+        except BaseException:
+            _unlink(temporary)
+            raise
+        if self._durable:
+            _sync_directory(os.path.dirname(self.path))
+        self.close()
+        self._open(create=False)
+        self.end = sum(places[-1]) if places else 0
+        return places
+
+    def _fill(self, descriptor: int, lines: Iterable[bytes], places: list[Place]) -> None:
+        offset = 0
+        held = bytearray()
+        for line in lines:
+            places.append((offset, len(line)))
+            offset += len(line)
+            held += line
+            if len(held) >= _PIECE:
+                _write_all(descriptor, held)
+                held.clear()
+        _write_all(descriptor, held)
+        if self._durable:
+            os.fsync(descriptor)
+
+    def _remove_leftovers(self) -> None:
+        """Of writers that were killed here: the lock says that none is at work."""
+        directory, name = os.path.split(self.path)
+        for found in os.listdir(directory):
+            if found.startswith(f"{name}.") and found.endswith(".tmp"):
+                _unlink(os.path.join(directory, found))
+
+    # --- the file -----------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release the file, and forget what was read of it; closing twice is allowed."""
+        descriptor, self._descriptor = self._descriptor, None
+        self._identity, self.end = None, 0
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _open(self, *, create: bool) -> int:
+        descriptor = self._open_descriptor(create=create)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is no regular file")
+        self._descriptor = descriptor
+        self._identity = status.st_dev, status.st_ino
+        if create and self._durable:
+            _sync_directory(os.path.dirname(self.path))
+        return descriptor
+
+    def _open_descriptor(self, *, create: bool) -> int:
+        if create:
+            return _open_new(self.path, os.O_APPEND, self._mode)
+        if not self._read_only:
+            try:
+                return os.open(self.path, os.O_RDWR | os.O_APPEND | _FLAGS)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+        return os.open(self.path, os.O_RDONLY | _FLAGS)
+
+    def _status(self) -> tuple[tuple[int, int] | None, int]:
+        try:
+            status = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None, 0
+        return (status.st_dev, status.st_ino), status.st_size
+
+    def _read_at(self, offset: int, length: int) -> bytes:
+        if self._descriptor is None:
+            return b""
+        if sys.platform == "win32":
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, length)
+        return os.pread(self._descriptor, length, offset)
+
+
+def encode_line(operation: Operation) -> bytes:
+    """One operation as a line, its newline included.
+
+    Raises:
+        TypeError: It holds something that JSON can't keep.
+    """
+    body = _dumped(operation)[:-1]
+    return body + _CHECKSUM % crc32(body)
+
+
+def decode_line(line: bytes) -> Operation | None:
+    """The operation that a line holds, or None where the line is damaged."""
+    body = line[:-_CHECKSUM_LENGTH]
+    if line[-_CHECKSUM_LENGTH:] != _CHECKSUM % crc32(body):
+        return None
+    operation: Operation
+    try:
+        if line.startswith(_WIDE):
+            import json
+
+            operation = json.loads(line)
+        else:
+            import orjson
+
+            operation = orjson.loads(line)
+        del operation["crc32"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return operation
+
+
+def _dumped(operation: Operation) -> bytes:
+    """The operation as orjson writes it, where that gives back the same values."""
+    import json
+
+    import orjson
+
+    exactly = (
+        orjson.OPT_PASSTHROUGH_SUBCLASS
+        | orjson.OPT_PASSTHROUGH_DATACLASS
+        | orjson.OPT_PASSTHROUGH_DATETIME
+    )
+    try:
+        body = orjson.dumps(operation, option=exactly)
+    except TypeError:
+        pass  # large integers, lone surrogates
+    else:
+        # orjson writes null for what is no number or infinite.
+        if b"null" not in body:
+            return body
+        text = json.dumps(operation)
+        if "NaN" not in text and "Infinity" not in text:
+            return body
+    return json.dumps({"wide": True, **operation}, separators=(",", ":")).encode()
+
+
+def _open_new(path: str, flags: int, mode: int) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags | _FLAGS, mode)
+    if sys.platform != "win32":
+        os.fchmod(descriptor, mode)  # whatever the umask
+    return descriptor
+
+
+def _write_all(descriptor: int, data: bytes | bytearray) -> None:
+    """One write, unless the operating system takes less of it (it takes up to 2 GiB)."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _sync_directory(path: str) -> None:
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

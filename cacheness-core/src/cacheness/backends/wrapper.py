@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: MIT
+"""A bounded tier in the memory of this process, in front of any metadata backend."""
+
+from __future__ import annotations
+
+from _thread import _local, allocate_lock
+from collections import OrderedDict
+from time import monotonic
+
+from cacheness.backends.base import MetadataBackend, stored_payload
+from cacheness.forks import renew_in_child
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from cacheness.backends.base import StoredPayload
+    from cacheness.entry import Entry
+    from cacheness.filters import Filter
+
+__all__ = ["MemoryCacheWrapper"]
+
+
+class MemoryCacheWrapper(MetadataBackend):
+    """Keeps the entries that were read last in memory, as far as their payload is in them.
+
+    A change through this object is seen at once. A change by others is seen at latest
+    ``staleness`` seconds after it was made: the first read after that time asks the
+    backend's `MetadataBackend.change_token`, and forgets everything if it is another one,
+    or if the backend can't tell. A miss is never remembered.
+
+    What `find` gives is shared by all who ask: its metadata are to be read only.
+
+    Args:
+        backend: Where the entries are recorded. It is closed with this object.
+        max_bytes: How much to keep, roughly; what was read longest ago goes first, and
+            what would fill more than a quarter is not kept.
+        staleness: Seconds. Zero asks the backend at every read.
+    """
+
+    def __init__(self, backend: MetadataBackend, *, max_bytes: int, staleness: float) -> None:
+        self.backend = backend
+        self.capabilities = backend.capabilities
+        self.blob_backend = backend.blob_backend
+        self._max_bytes = max_bytes
+        self._staleness = staleness
+        self._mutex = allocate_lock()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._bytes = 0
+        self._epoch = 0
+        self._check_at = 0.0
+        self._seen = _local()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a child: begin empty, since a thread of the parent may have been at work."""
+        self._mutex = allocate_lock()
+        self._seen = _local()
+        self._forget()
+
+    # --- what is kept -----------------------------------------------------------------
+
+    def find(self, cache_key: str) -> StoredPayload | None:
+        """[hot] No lock: looking up and moving to the end are atomic each.
+
+        What is dropped between the two was right when it was looked up. A kept entry takes
+        0.3 µs.
+        """
+        if monotonic() >= self._check_at:
+            self._check()
+        try:
+            payload = self._kept[cache_key].payload
+            self._kept.move_to_end(cache_key)
+        except KeyError:
+            return self._load(cache_key)
+        return payload
+
+    def get_entry(self, cache_key: str) -> Entry | None:
+        from cacheness.backends.table import detached
+
+        if monotonic() >= self._check_at:
+            self._check()
+        kept = self._kept.get(cache_key)
+        if kept is not None and kept.entry is not None:
+            return detached(kept.entry)
+        epoch = self._epoch
+        entry = self.backend.get_entry(cache_key)
+        if entry is not None:
+            self._keep(cache_key, _Kept(stored_payload(entry), detached(entry)), epoch)
+        return entry
+
+    def _load(self, cache_key: str) -> StoredPayload | None:
+        epoch = self._epoch
+        payload = self.backend.find(cache_key)
+        if payload is not None:
+            self._keep(cache_key, _Kept(payload, None), epoch)
+        return payload
+
+    def _keep(self, cache_key: str, kept: _Kept, epoch: int) -> None:
+        """Keep what was read, unless something was forgotten since the read began."""
+        if kept.payload[_INLINE] is None or 4 * kept.size > self._max_bytes:
+            return
+        with self._mutex:
+            if epoch != self._epoch:
+                return
+            self._drop(cache_key)
+            self._kept[cache_key] = kept
+            self._bytes += kept.size
+            while self._bytes > self._max_bytes:
+                self._drop(next(iter(self._kept)))
+
+    def _check(self) -> None:
+        """Forget everything if somebody else may have changed the store.
+
+        A token is compared with the one that the same thread saw before, as a backend may
+        have a connection for each thread. A thread that saw none can't tell.
+        """
+        now = monotonic()
+        token = self.backend.change_token()
+        seen = getattr(self._seen, "token", None)
+        if token is None or token != seen:
+            self._forget()
+            self._seen.token = token
+        self._check_at = now + self._staleness
+
+    def _forget(self, cache_keys: Iterable[str] | None = None) -> None:
+        """Forget these keys, or all, and what is being read of them at the moment."""
+        with self._mutex:
+            self._epoch += 1
+            if cache_keys is None:
+                self._kept.clear()
+                self._bytes = 0
+            else:
+                for cache_key in cache_keys:
+                    self._drop(cache_key)
+
+    def _drop(self, cache_key: str) -> None:
+        kept = self._kept.pop(cache_key, None)
+        if kept is not None:
+            self._bytes -= kept.size
+
+    # --- changes ------------------------------------------------------------------------
+
+    def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
+        with self._forgetting(entry.cache_key):
+            return self.backend.put_entry(entry, if_absent=if_absent)
+
+    def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
+        with self._forgetting(cache_key):
+            return self.backend.delete_entry(cache_key, if_generation=if_generation)
+
+    def expire_entry(self, cache_key: str, *, if_generation: int, now: float) -> Entry | None:
+        with self._forgetting(cache_key):
+            return self.backend.expire_entry(cache_key, if_generation=if_generation, now=now)
+
+    def update_fields(
+        self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None
+    ) -> bool:
+        with self._forgetting(cache_key):
+            return self.backend.update_fields(cache_key, changes, if_generation=if_generation)
+
+    def record_hits(self, hits: Mapping[str, tuple[int, float]]) -> None:
+        try:
+            self.backend.record_hits(hits)
+        finally:
+            # A payload says nothing of hits, so it may stay.
+            with self._mutex:
+                self._epoch += 1
+                for cache_key in hits:
+                    kept = self._kept.get(cache_key)
+                    if kept is not None:
+                        kept.entry = None
+
+    def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
+        given = list(entries)
+        with self._forgetting(*(entry.cache_key for entry in given)):
+            return self.backend.put_entries(given)
+
+    def delete_entries(self, cache_keys: Iterable[str]) -> list[Entry]:
+        given = list(cache_keys)
+        with self._forgetting(*given):
+            return self.backend.delete_entries(given)
+
+    def touch_entries(self, filter: Filter, *, now: float) -> int:
+        try:
+            return self.backend.touch_entries(filter, now=now)
+        finally:
+            self._forget()
+
+    def delete_where(self, filter: Filter) -> list[Entry]:
+        try:
+            return self.backend.delete_where(filter)
+        finally:
+            self._forget()
+
+    def close(self) -> None:
+        self._forget()
+        self.backend.close()
+
+    def _forgetting(self, *cache_keys: str) -> _Forgetting:
+        return _Forgetting(self._forget, cache_keys)
+
+    # --- passed on ----------------------------------------------------------------------
+
+    def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
+        return self.backend.get_entries(cache_keys)
+
+    def iter_entry_summaries(self) -> Iterator[dict[str, Any]]:
+        return self.backend.iter_entry_summaries()
+
+    def iter_keys(self) -> Iterator[str]:
+        return self.backend.iter_keys()
+
+    def list_entries(self) -> list[Entry]:
+        return self.backend.list_entries()
+
+    def count(self) -> int:
+        return self.backend.count()
+
+    def total_size(self) -> int:
+        return self.backend.total_size()
+
+    def query_meta(self, **filters: Any) -> Iterator[str]:
+        return self.backend.query_meta(**filters)
+
+    def victims(self, policy: str, size: int, count: int) -> list[Entry]:
+        return self.backend.victims(policy, size, count)
+
+    def namespaces(self) -> list[str]:
+        return self.backend.namespaces()
+
+    def read_notes(self, kind: str) -> dict[str, Any]:
+        return self.backend.read_notes(kind)
+
+    def write_notes(self, kind: str, notes: Mapping[str, Any]) -> None:
+        self.backend.write_notes(kind, notes)
+
+    def change_token(self) -> object:
+        return self.backend.change_token()
+
+    def lock(self, cache_key: str) -> AbstractContextManager[None]:
+        return self.backend.lock(cache_key)
+
+
+_INLINE = 8
+"""Where `stored_payload` has the payload."""
+
+
+class _Kept:
+    """What is kept of one key."""
+
+    __slots__ = ("entry", "payload", "size")
+
+    def __init__(self, payload: StoredPayload, entry: Entry | None) -> None:
+        self.payload = payload
+        self.entry = entry
+        self.size = _OVERHEAD + sum(map(_weight, payload))
+        if entry is not None:
+            self.size += _OVERHEAD + sum(_weight(getattr(entry, name)) for name in _LARGE_FIELDS)
+
+
+_OVERHEAD = 800
+"""What a tuple or an entry takes in bytes beside the text and the payload in it."""
+_LARGE_FIELDS = ("description", "params", "key_parts", "custom_metadata", "tags")
+
+
+def _weight(value: object) -> int:
+    """Roughly the memory that a JSON value or a payload takes, in bytes."""
+    if isinstance(value, (str, bytes)):
+        return 50 + len(value)
+    if isinstance(value, dict):
+        return 100 + sum(100 + len(name) + _weight(of) for name, of in value.items())
+    if isinstance(value, (list, tuple)):
+        return 60 + sum(map(_weight, value))
+    return 32
+
+
+class _Forgetting:
+    """Forgets keys when its body ends, however it ends: then nobody knows what is stored."""
+
+    __slots__ = ("_forget", "_keys")
+
+    def __init__(
+        self, forget: Callable[[Iterable[str]], None], cache_keys: tuple[str, ...]
+    ) -> None:
+        self._forget = forget
+        self._keys = cache_keys
+
+    def __enter__(self) -> None:
+        """Nothing to do before."""
+
+    def __exit__(self, *_: object) -> None:
+        self._forget(self._keys)

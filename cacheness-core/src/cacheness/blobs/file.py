@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""Payloads in files of their own: the default blob backend."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from time import sleep, time
+
+from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
+from cacheness.blobs.folder import Folder
+from cacheness.errors import BackendUnavailableError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cacheness.backends.base import BackendContext
+    from cacheness.handlers.protocols import Buffer
+
+__all__ = ["FileBlobBackend"]
+
+_READ = 1 << 20
+"""Bytes that are read at a time, so that they are still in the processor's cache when the
+caller looks at them."""
+_HELD = 1 << 20
+_SMALL = 64 << 10
+"""Smaller buffers are put together before they are written."""
+_STORE_ID = "store-id"
+_KEEPS_OPEN_FILES = os.name == "nt"
+"""Whether a blob that somebody has open can't be removed now, but only later."""
+_NO_FILE = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO})
+"""What opening a link without following it, or a socket, gives."""
+
+
+class FileBlobBackend(BlobBackend):
+    """Keeps blobs in ``blobs/``, one file each, under the name that they have here.
+
+    A blob is written under a temporary name and renamed. Nothing is ever opened through a
+    link, nor anything that is no regular file: that counts as missing. Where ``blobs/``
+    itself is gone, as when a share is not mounted, blobs are not missing but out of reach.
+    """
+
+    def __init__(self, context: BackendContext, *, path: str | None = None) -> None:
+        """Open the store; it is made by the first write.
+
+        Args:
+            context: The cache's directory and configuration.
+            path: Another directory to keep blobs in, instead of ``blobs`` in the cache's.
+        """
+        config = context.config
+        self._context = context
+        self._own_place = path is None
+        self._root = os.path.join(context.directory, "blobs") if path is None else path
+        self._root = os.path.abspath(os.path.expanduser(self._root))
+        self._read_only = config.read_only
+        self._durable = config.durability == "fsync"
+        self._for_group = config.permissions == "group"
+        self._mode = 0o660 if self._for_group else 0o600
+        self._postponed: list[str] = []
+
+    @property
+    def store_id(self) -> str:
+        """The id in ``blobs/store-id``; read anew each time, as a mount may come and go.
+
+        A store that is opened with ``read_only=True`` and has none has the empty one.
+
+        Raises:
+            BackendUnavailableError: The store can't be reached, or its id is damaged.
+        """
+        try:
+            found = self._read_store_id()
+            if not found and not self._read_only:
+                self._make_root()
+                found = self._read_store_id()
+        except OSError as error:
+            raise BackendUnavailableError(
+                f"the blob store {self._root} can't be reached: {error.strerror or error}"
+            ) from error
+        return found
+
+    # --- single blobs -------------------------------------------------------------------
+
+    def write(self, name: str, source: Iterable[Buffer]) -> int:
+        prefix, file_name = check_blob_name(name).split("/")
+        temporary = _temporary_name(".tmp")
+        with self._made_folder(prefix) as folder:
+            descriptor = folder.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode)
+            try:
+                try:
+                    size = _write_all(descriptor, source)
+                    self._finish(descriptor)
+                finally:
+                    os.close(descriptor)
+                folder.rename(temporary, file_name)
+            except BaseException:
+                folder.unlink(temporary)
+                raise
+            if self._durable:
+                folder.sync()
+        return size
+
+    def read(self, name: str) -> Buffer:
+        with open(self._open(name), "rb", buffering=0) as file:
+            return file.read()
+
+    def read_into(self, name: str, target: memoryview) -> Iterator[memoryview]:
+        with open(self._open(name), "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size > len(target):
+                raise ValueError(f"blob {name} is longer than {len(target)} bytes")
+            at = 0
+            while got := file.readinto(target[at : at + _READ]):
+                yield target[at : at + got]
+                at += got
+
+    def local_path(self, name: str) -> _LocalPath:
+        return _LocalPath(self, name)
+
+    def delete(self, name: str) -> bool:
+        prefix, file_name = check_blob_name(name).split("/")
+        try:
+            with self._folder(prefix) as folder:
+                folder.unlink(file_name)
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            if not _KEEPS_OPEN_FILES:
+                raise
+            self._postponed.append(name)
+        return True
+
+    def exists(self, name: str) -> bool:
+        prefix, file_name = check_blob_name(name).split("/")
+        try:
+            with self._folder(prefix) as folder:
+                return stat.S_ISREG(folder.status(file_name).st_mode)
+        except FileNotFoundError:
+            return False
+
+    # --- files that a handler writes itself ---------------------------------------------
+
+    def stage(self, name: str) -> str:
+        """A path in the store's own directory, so that `adopt` has only to rename the file."""
+        prefix, file_name = check_blob_name(name).split("/")
+        with self._made_folder(prefix):
+            return os.path.join(self._root, prefix, _temporary_name(file_name[32:]))
+
+    def adopt(self, staged_path: str, name: str) -> int:
+        from cacheness.blobs.staging import open_regular
+
+        prefix, file_name = check_blob_name(name).split("/")
+        descriptor = open_regular(staged_path)
+        try:
+            size = os.fstat(descriptor).st_size
+            self._finish(descriptor)
+        finally:
+            os.close(descriptor)
+        with self._made_folder(prefix) as folder:
+            try:
+                folder.rename_into(staged_path, file_name)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                return super().adopt(staged_path, name)
+            if self._durable:
+                folder.sync()
+        return size
+
+    # --- all blobs ----------------------------------------------------------------------
+
+    def iter_blobs(self) -> Iterator[tuple[str, int, float]]:
+        for name, status in self._files():
+            if BLOB_NAME.fullmatch(name):
+                yield name, status.st_size, status.st_mtime
+
+    def iter_leftovers(self, *, older_than: float = 3600.0) -> Iterator[tuple[str, int, float]]:
+        """As `iter_blobs`, of the temporary files of writers that were killed.
+
+        Args:
+            older_than: Seconds since the last change; what is younger may still be written.
+        """
+        before = time() - older_than
+        for name, status in self._files():
+            if name[3] == "." and status.st_mtime < before:
+                yield name, status.st_size, status.st_mtime
+
+    def remove_leftovers(self, *, older_than: float = 3600.0) -> int:
+        """Remove what `iter_leftovers` gives; give the number of bytes."""
+        freed = 0
+        for name, size, _ in self.iter_leftovers(older_than=older_than):
+            prefix, file_name = name.split("/")
+            try:
+                with self._folder(prefix) as folder:
+                    folder.unlink(file_name)
+                freed += size
+            except FileNotFoundError:
+                continue
+        return freed
+
+    def close(self) -> None:
+        postponed, self._postponed = self._postponed, []
+        for name in postponed:
+            self.delete(name)
+
+    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
+        """The regular files in the directories of blobs, with the names of those."""
+        try:
+            with Folder(self._root) as root:
+                prefixes = [name for name in root.names() if _is_prefix(name)]
+        except FileNotFoundError:
+            return
+        for prefix in prefixes:
+            yield from self._files_of(prefix)
+
+    def _files_of(self, prefix: str) -> list[tuple[str, os.stat_result]]:
+        found = []
+        try:
+            with self._folder(prefix) as folder:
+                for name in folder.names():
+                    try:
+                        status = folder.status(name)
+                    except FileNotFoundError:
+                        continue  # removed meanwhile
+                    if stat.S_ISREG(status.st_mode):
+                        found.append((f"{prefix}/{name}", status))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, *_NO_FILE):
+                raise
+        return found
+
+    # --- the directory --------------------------------------------------------------------
+
+    def path_of(self, name: str) -> str:
+        """Where the blob lies."""
+        return os.path.join(self._root, *check_blob_name(name).split("/"))
+
+    def check(self, name: str) -> None:
+        """Raise `FileNotFoundError` where there is no such blob, as `read` does."""
+        os.close(self._open(name))
+
+    def _open(self, name: str) -> int:
+        """A descriptor for reading a blob."""
+        prefix, file_name = check_blob_name(name).split("/")
+        try:
+            with self._folder(prefix) as folder:
+                descriptor = folder.open(file_name, os.O_RDONLY)
+        except FileNotFoundError:
+            self._check_reachable()
+            raise
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise _no_file(self.path_of(name)) from error
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise _no_file(self.path_of(name))
+        return descriptor
+
+    def _check_reachable(self) -> None:
+        """A blob is missing only where the store that should hold it is there."""
+        if not self._read_store_id():
+            raise BackendUnavailableError(
+                f"the blob store {self._root} is not there; is its disk mounted?"
+            )
+
+    def _folder(self, prefix: str) -> Folder:
+        with Folder(self._root) as root:
+            return Folder(prefix, root)
+
+    def _made_folder(self, prefix: str) -> Folder:
+        try:
+            return self._folder(prefix)
+        except FileNotFoundError:
+            self._make_root()
+        with Folder(self._root) as root:
+            try:
+                root.mkdir(prefix)
+            except FileExistsError:
+                return Folder(prefix, root)
+            folder = Folder(prefix, root)
+            if self._for_group:
+                folder.set_mode(0o2770)
+            if self._durable:
+                root.sync()
+            return folder
+
+    def _make_root(self) -> None:
+        from cacheness.payloads.layout import make_subdirectory, write_new_file
+
+        if self._own_place:
+            self._context.make_directory()
+        else:
+            os.makedirs(os.path.dirname(self._root), exist_ok=True)
+        make_subdirectory(self._root, self._context.config)
+        path = os.path.join(self._root, _STORE_ID)
+        if not os.path.lexists(path):
+            write_new_file(path, os.urandom(16).hex().encode(), self._mode)
+
+    def _read_store_id(self) -> str:
+        """The store's id; empty where there is none."""
+        for _ in range(50):
+            try:
+                with Folder(self._root) as root:
+                    descriptor = root.open(_STORE_ID, os.O_RDONLY)
+            except FileNotFoundError:
+                return ""
+            with open(descriptor, "rb", buffering=0) as file:
+                found = file.read(64)
+            if len(found) == 32 and found.isalnum():
+                return found.decode("ascii")
+            # Where there are no hard links, it is written in place by who made it first.
+            sleep(0.01)
+        raise OSError(errno.EIO, f"its {_STORE_ID} is damaged")
+
+    def _finish(self, descriptor: int) -> None:
+        """Give a file that is written its mode, and wait for it to be on the disk."""
+        if self._for_group and sys.platform != "win32":
+            os.fchmod(descriptor, self._mode)  # whatever the umask
+        if self._durable:
+            os.fsync(descriptor)
+
+
+class _LocalPath:
+    """`FileBlobBackend.local_path` of one blob."""
+
+    __slots__ = ("_name", "_store")
+
+    def __init__(self, store: FileBlobBackend, name: str) -> None:
+        self._store = store
+        self._name = name
+
+    def __enter__(self) -> str:
+        self._store.check(self._name)
+        return self._store.path_of(self._name)
+
+    def __exit__(self, *_: object) -> None:
+        """The file is the blob itself, so it stays."""
+
+
+def _write_all(descriptor: int, source: Iterable[Buffer]) -> int:
+    """Write the buffers, large ones without a copy; give their size."""
+    size = 0
+    held = bytearray()
+    for buffer in source:
+        view = memoryview(buffer)
+        if not view.nbytes:
+            continue
+        view = view.cast("B")
+        size += len(view)
+        if len(view) < _SMALL:
+            held += view
+            if len(held) < _HELD:
+                continue
+            view = memoryview(b"")
+        if held:
+            _write(descriptor, memoryview(held))
+            held = bytearray()
+        _write(descriptor, view)
+    _write(descriptor, memoryview(held))
+    return size
+
+
+def _write(descriptor: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _temporary_name(extension: str) -> str:
+    return f".{os.getpid()}-{os.urandom(8).hex()}{extension}"
+
+
+def _is_prefix(name: str) -> bool:
+    return len(name) == 2 and not set(name) - set("0123456789abcdef")
+
+
+def _no_file(path: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "there is no regular file of that name", path)

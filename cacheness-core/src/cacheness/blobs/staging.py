@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Private files on the local disk, for blob backends that keep none there."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import stat
+import tempfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["new_file_path", "open_regular", "pieces_of"]
+
+_PIECE = 1 << 20
+
+_directory: tuple[int, str] | None = None
+"""The process that made it, and the directory: a forked child makes one of its own."""
+
+
+def new_file_path(name: str) -> str:
+    """The path of a file that does not exist yet, in a directory of this process alone.
+
+    Args:
+        name: The blob that it is for; the file bears its extension.
+    """
+    extension = name[name.find(".") :] if "." in name else ""
+    return os.path.join(_own_directory(), os.urandom(16).hex() + extension)
+
+
+def pieces_of(path: str) -> Iterator[bytes]:
+    """The bytes of a regular file, about 1 MiB at a time.
+
+    Raises:
+        OSError: It is missing, or no regular file.
+    """
+    with open(open_regular(path), "rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def open_regular(path: str) -> int:
+    """A descriptor for reading a file, if it is a regular one and no link.
+
+    Raises:
+        OSError: It is missing, or something else.
+    """
+    flags = os.O_RDONLY
+    for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOINHERIT", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no regular file")
+    return descriptor
+
+
+def _own_directory() -> str:
+    global _directory
+    pid = os.getpid()
+    if _directory is None or _directory[0] != pid or not os.path.isdir(_directory[1]):
+        _directory = pid, tempfile.mkdtemp(prefix="cacheness-")
+        atexit.register(_remove_directory, *_directory)
+    return _directory[1]
+
+
+def _remove_directory(pid: int, path: str) -> None:
+    if os.getpid() == pid:
+        shutil.rmtree(path, ignore_errors=True)
