@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""What an entry keeps of its parameters is short, JSON, and tells nothing secret."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheness.keys.encoding import part_digests
+from cacheness.keys.summary import summarise_params
+
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=200)
+)
+anything = st.recursive(
+    plain
+    | st.floats()
+    | st.binary()
+    | st.text(max_size=500)
+    | st.integers()
+    | st.complex_numbers(),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), inner)
+    ),
+    max_leaves=30,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), plain, max_size=5))
+def test_scalars_stay_as_they_are(params):
+    assert summarise_params(params) == params
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), anything, max_size=5))
+def test_every_summary_is_short_json_that_reads_back(params):
+    summary = summarise_params(params)
+
+    text = json.dumps(summary, allow_nan=False)
+    assert json.loads(text) == summary
+    assert summary.keys() == params.keys()
+    assert len(text) < 100_000
+
+
+def test_short_containers_stay_as_they_are():
+    params = {"names": ["a", "b"], "grid": {"lr": [0.1, 0.2], "deep": {"x": None}}, "none": []}
+
+    assert summarise_params(params) == params
+
+
+def test_of_larger_things_there_is_a_line_with_a_digest():
+    params = {
+        "text": "x" * 1000,
+        "many": list(range(1000)),
+        "array": np.zeros((1000, 50)),
+        "tuple": (1, 2),
+        "nan": float("nan"),
+        "function": len,
+    }
+    digests = part_digests(params)
+
+    summary = summarise_params(params, digests=digests)
+
+    assert summary == summarise_params(params)
+    assert summary["text"] == f"str of 1000, digest {digests['text']}"
+    assert summary["many"] == f"list of 1000, digest {digests['many']}"
+    assert summary["array"].startswith("float64 (1000, 50)")
+    assert summary["array"].endswith(f"digest {digests['array']}")
+    assert summary["tuple"] == f"tuple of 2, digest {digests['tuple']}"
+    assert summary["nan"] == f"float nan, digest {digests['nan']}"
+    assert all(len(line) < 100 for line in summary.values())
+
+
+def test_of_what_is_secret_there_is_nothing():
+    params = {"token": "hunter2", "keys": {"token": "hunter3"}, "x": 1}
+
+    summary = summarise_params(params, secret=("token", "keys"))
+
+    assert summary == {"x": 1}
+    assert "token" in params
+
+
+def test_what_has_no_fingerprint_is_described_all_the_same():
+    assert summarise_params({"lock": threading.Lock()}) == {"lock": "_thread.lock, digest none"}
