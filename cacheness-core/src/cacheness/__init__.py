@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""Keeps the results of expensive Python computations and gives them back in microseconds."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cacheness.backends.base import BackendContext, MetadataBackend
+    from cacheness.backends.json import JsonBackend
+    from cacheness.backends.memory import MemoryBackend
+    from cacheness.backends.sqlite import SQLiteBackend
+    from cacheness.backends.wrapper import MemoryCacheWrapper
+    from cacheness.blobs.base import BlobBackend
+    from cacheness.blobs.file import FileBlobBackend
+    from cacheness.compressors.base import Compressor
+    from cacheness.config import CacheConfig
+    from cacheness.core import UnifiedCache
+    from cacheness.decorator import cached
+    from cacheness.defaults import configure
+    from cacheness.entry import Entry
+    from cacheness.errors import (
+        BackendUnavailableError,
+        BlobCorruptedError,
+        CacheClosedError,
+        CachenessError,
+        CachenessWarning,
+        CannotHandleError,
+        ConfigError,
+        CorruptionWarning,
+        HandlerNotFoundError,
+        InvalidKeyError,
+        PluginNotInstalledError,
+        PluginWarning,
+        ReadOnlyError,
+        SecurityWarning,
+        SerializationError,
+        SignatureError,
+        UnhashableParameterError,
+    )
+    from cacheness.events import Event
+    from cacheness.handlers.base import BufferHandler, Handler, HandlerContext
+    from cacheness.handlers.bytes import BytesHandler
+    from cacheness.handlers.container import ContainerHandler
+    from cacheness.handlers.json import JsonHandler
+    from cacheness.handlers.numpy import NumpyHandler
+    from cacheness.handlers.pickle import PickleHandler
+    from cacheness.handlers.protocols import (
+        SupportsBuffers,
+        SupportsDescribe,
+        SupportsFingerprint,
+        SupportsOpen,
+    )
+    from cacheness.keys.files import FileContent
+    from cacheness.plugins.manager import API_VERSION, hookimpl
+    from cacheness.plugins.registry import list_handlers, register_handler, unregister_handler
+    from cacheness.plugins.specs import BackendSpec, CompressorSpec, HandlerSpec
+    from cacheness.switch import disabled
+
+_HOMES = {
+    "backends.base": ("BackendContext", "MetadataBackend"),
+    "backends.json": ("JsonBackend",),
+    "backends.memory": ("MemoryBackend",),
+    "backends.sqlite": ("SQLiteBackend",),
+    "backends.wrapper": ("MemoryCacheWrapper",),
+    "blobs.base": ("BlobBackend",),
+    "blobs.file": ("FileBlobBackend",),
+    "compressors.base": ("Compressor",),
+    "config": ("CacheConfig",),
+    "core": ("UnifiedCache",),
+    "decorator": ("cached",),
+    "defaults": ("configure",),
+    "entry": ("Entry",),
+    "errors": (
+        "BackendUnavailableError",
+        "BlobCorruptedError",
+        "CacheClosedError",
+        "CachenessError",
+        "CachenessWarning",
+        "CannotHandleError",
+        "ConfigError",
+        "CorruptionWarning",
+        "HandlerNotFoundError",
+        "InvalidKeyError",
+        "PluginNotInstalledError",
+        "PluginWarning",
+        "ReadOnlyError",
+        "SecurityWarning",
+        "SerializationError",
+        "SignatureError",
+        "UnhashableParameterError",
+    ),
+    "events": ("Event",),
+    "handlers.base": ("BufferHandler", "Handler", "HandlerContext"),
+    "handlers.bytes": ("BytesHandler",),
+    "handlers.container": ("ContainerHandler",),
+    "handlers.json": ("JsonHandler",),
+    "handlers.numpy": ("NumpyHandler",),
+    "handlers.pickle": ("PickleHandler",),
+    "handlers.protocols": (
+        "SupportsBuffers",
+        "SupportsDescribe",
+        "SupportsFingerprint",
+        "SupportsOpen",
+    ),
+    "keys.files": ("FileContent",),
+    "plugins.manager": ("API_VERSION", "hookimpl"),
+    "plugins.registry": ("list_handlers", "register_handler", "unregister_handler"),
+    "plugins.specs": ("BackendSpec", "CompressorSpec", "HandlerSpec"),
+    "switch": ("disabled",),
+}
+"""Where each public name is defined; it is imported when it is first asked for, since a
+script that only reads one small value should not pay for the rest."""
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "API_VERSION",
+    "BackendContext",
+    "BackendSpec",
+    "BackendUnavailableError",
+    "BlobBackend",
+    "BlobCorruptedError",
+    "BufferHandler",
+    "BytesHandler",
+    "CacheClosedError",
+    "CacheConfig",
+    "CachenessError",
+    "CachenessWarning",
+    "CannotHandleError",
+    "Compressor",
+    "CompressorSpec",
+    "ConfigError",
+    "ContainerHandler",
+    "CorruptionWarning",
+    "Entry",
+    "Event",
+    "FileBlobBackend",
+    "FileContent",
+    "Handler",
+    "HandlerContext",
+    "HandlerNotFoundError",
+    "HandlerSpec",
+    "InvalidKeyError",
+    "JsonBackend",
+    "JsonHandler",
+    "MemoryBackend",
+    "MemoryCacheWrapper",
+    "MetadataBackend",
+    "NumpyHandler",
+    "PickleHandler",
+    "PluginNotInstalledError",
+    "PluginWarning",
+    "ReadOnlyError",
+    "SQLiteBackend",
+    "SecurityWarning",
+    "SerializationError",
+    "SignatureError",
+    "SupportsBuffers",
+    "SupportsDescribe",
+    "SupportsFingerprint",
+    "SupportsOpen",
+    "UnhashableParameterError",
+    "UnifiedCache",
+    "cached",
+    "configure",
+    "disabled",
+    "hookimpl",
+    "list_handlers",
+    "register_handler",
+    "unregister_handler",
+]
+
+
+def __getattr__(name: str) -> object:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'cacheness' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"cacheness.{module}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: MIT
+"""`UnifiedCache`: the front of the house, whose methods read as what they do.
+
+A put travels: key (`keys`) → handler (`plugins`) → payload (`payloads.encode`) → blob
+where it is large (`blobs`) → entry (`backends`). A get travels: key → entry → payload
+(`payloads.decode`) → handler.
+"""
+
+from __future__ import annotations
+
+from cacheness.config import CacheConfig, as_config, parse_ttl
+from cacheness.engine import KEPT, MISS, UNSET, Engine
+from cacheness.keys.encoding import params_key
+from cacheness.naming import RESERVED, checked_key, entry_name
+from cacheness.switch import is_off
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, ParamSpec, TypeVar
+
+    from typing_extensions import Unpack
+
+    from cacheness.config import Duration, Options
+    from cacheness.decorator import CachedOptions
+    from cacheness.entry import Entry
+
+    _P = ParamSpec("_P")
+    _R = TypeVar("_R")
+
+__all__ = ["UnifiedCache"]
+
+
+class UnifiedCache:
+    """Keeps Python values on disk, or in a store that a team shares, and gives them back.
+
+    Safe for threads, processes and forks; reads take no lock.
+
+    Args:
+        config: The directory, or a whole `CacheConfig`.
+        cache_dir: The directory, by name.
+        options: Every field of `CacheConfig` as a keyword.
+
+    Raises:
+        ConfigError: An option can't work, or the directory can't be used.
+
+    Example:
+        >>> cache = UnifiedCache("results")
+        >>> cache.put({"score": 0.93}, experiment="a", lr=0.1)  # doctest: +ELLIPSIS
+        '...'
+        >>> cache.get(experiment="a", lr=0.1)
+        {'score': 0.93}
+    """
+
+    def __init__(
+        self,
+        config: CacheConfig | str | os.PathLike[str] | None = None,
+        /,
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        self.config = as_config(config, cache_dir, options)
+        self.engine = Engine(self.config)
+
+    # --- one entry --------------------------------------------------------------------
+
+    def put(
+        self,
+        obj: object,
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str = "",
+        description: str = "",
+        custom_metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        ttl_seconds: Duration | None = UNSET,
+        cost_seconds: float | None = None,
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        pin: bool = False,
+        secret: Iterable[str] = (),
+        **fields: object,
+    ) -> str:
+        """Store a value, replacing one of the same name: a reader sees the old or the new.
+
+        Args:
+            obj: The value; ``None`` is one.
+            cache_key: The entry's name, or
+            params: the parameters that name it (as keywords, too).
+            prefix: A label for grouping; not part of the name.
+            description: Free text.
+            custom_metadata: JSON of the caller's own.
+            tags: Labels of the caller's own.
+            ttl_seconds: Time to live; None is for ever, not given is the cache's default.
+            cost_seconds: What computing the value took.
+            handler: The name of the handler to use instead of the first that takes it.
+            compressor: The name of the compressor to use instead of the cache's.
+            options: For the handler, such as ``{"format": "parquet"}``.
+            pin: Whether eviction is to pass it over.
+            secret: Names of parameters of which nothing is recorded.
+            fields: The parameters that name the entry.
+
+        Returns:
+            The cache key.
+
+        Raises:
+            SerializationError: No handler keeps the value.
+            UnhashableParameterError: A parameter has no stable fingerprint.
+            ReadOnlyError: The cache is read-only.
+            BackendUnavailableError: The store can't be written at the moment.
+            TypeError: The entry is named by nothing, or by more than one thing.
+        """
+        named = entry_name(cache_key, params, fields)
+        key = self._key(cache_key, named)
+        details = self.details(
+            named,
+            prefix,
+            description,
+            custom_metadata,
+            tags,
+            ttl_seconds,
+            cost_seconds,
+            pin,
+            secret,
+        )
+        self.engine.store(key, obj, details, handler, compressor, options)
+        return key
+
+    def add(
+        self,
+        obj: object,
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str = "",
+        description: str = "",
+        custom_metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        ttl_seconds: Duration | None = UNSET,
+        cost_seconds: float | None = None,
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        pin: bool = False,
+        secret: Iterable[str] = (),
+        **fields: object,
+    ) -> bool:
+        """`put`, only where there is no entry of that name; whether it stored.
+
+        An expired entry is none.
+        """
+        named = entry_name(cache_key, params, fields)
+        key = self._key(cache_key, named)
+        if self.engine.stands(key):
+            return False
+        details = self.details(
+            named,
+            prefix,
+            description,
+            custom_metadata,
+            tags,
+            ttl_seconds,
+            cost_seconds,
+            pin,
+            secret,
+        )
+        return self.engine.store(key, obj, details, handler, compressor, options, if_absent=True)
+
+    def get(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        default: Any = None,
+        mmap: bool = False,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str | None = None,
+        custom_metadata: Mapping[str, Any] | None = None,
+        ttl_seconds: Duration | None = UNSET,
+        options: Mapping[str, Any] | None = None,
+        **fields: object,
+    ) -> Any:
+        """Give a stored value, or the default.
+
+        Args:
+            cache_key: The entry's name, or
+            params: the parameters that name it (as keywords, too).
+            default: What a miss gives.
+            mmap: Give a read-only view without a copy, where the handler can.
+            prefix: Where given, an entry of another prefix is a miss.
+            description: Accepted, so that one dictionary serves put and get.
+            custom_metadata: Accepted, too.
+            ttl_seconds: Where given, an older entry is a miss.
+            options: For the handler, such as ``{"columns": ["a"]}``.
+            fields: The parameters that name the entry.
+
+        Raises:
+            PluginNotInstalledError: The entry's handler is not installed; it is kept.
+            BackendUnavailableError: The store can't be read at the moment.
+            SignatureError: With ``on_bad_signature="raise"``.
+        """
+        if cache_key is None and params is None and fields and RESERVED.isdisjoint(fields):
+            key = params_key(fields)
+        else:
+            key = self._key(cache_key, entry_name(cache_key, params, fields))
+        value = self.engine.read(key, prefix, ttl_seconds, options, view=mmap)
+        return default if value is MISS or value is KEPT else value
+
+    def get_with_metadata(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        default: Any = None,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str | None = None,
+        custom_metadata: Mapping[str, Any] | None = None,
+        ttl_seconds: Duration | None = UNSET,
+        options: Mapping[str, Any] | None = None,
+        **fields: object,
+    ) -> tuple[Any, Entry | None]:
+        """The value and its entry; ``(default, None)`` on a miss. Else as `get`."""
+        from cacheness.backends.base import stored_payload
+
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        entry = self.engine.standing(key, prefix, ttl_seconds)
+        if entry is None:
+            return default, None
+        value = self.engine.read(key, prefix, ttl_seconds, options, first=stored_payload(entry))
+        return (default, None) if value is MISS or value is KEPT else (value, entry)
+
+    def get_entry(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str | None = None,
+        custom_metadata: Mapping[str, Any] | None = None,
+        ttl_seconds: Duration | None = UNSET,
+        **fields: object,
+    ) -> Entry | None:
+        """What is recorded of a stored value; None on a miss. The payload is not read."""
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        return self.engine.standing(key, prefix, ttl_seconds)
+
+    def exists(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str | None = None,
+        custom_metadata: Mapping[str, Any] | None = None,
+        ttl_seconds: Duration | None = UNSET,
+        **fields: object,
+    ) -> bool:
+        """Whether there is an entry that has not expired. The payload is not read."""
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        stored = None if is_off() else self.engine.backend.find(key)
+        return stored is not None and self.engine.is_current(stored, prefix, ttl_seconds)
+
+    def open(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        default: Any = None,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str | None = None,
+        custom_metadata: Mapping[str, Any] | None = None,
+        ttl_seconds: Duration | None = UNSET,
+        options: Mapping[str, Any] | None = None,
+        **fields: object,
+    ) -> Any:
+        """A lazy handle on a stored value, where the handler has one, else the value.
+
+        Of an entry that needs no signature the checksum is not compared. Else as `get`.
+        """
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        value = self.engine.read(key, prefix, ttl_seconds, options, view=True)
+        return default if value is MISS or value is KEPT else value
+
+    def invalidate(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str | None = None,
+        custom_metadata: Mapping[str, Any] | None = None,
+        ttl_seconds: Duration | None = UNSET,
+        **fields: object,
+    ) -> bool:
+        """Remove an entry and its payload; whether there was one.
+
+        With ``prefix``, one of another prefix stays.
+        """
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        self.engine.check_writable()
+        if prefix is None:
+            removed = self.engine.backend.delete_entry(key)
+        else:
+            entry = self.engine.backend.get_entry(key)
+            if entry is None or entry.prefix != prefix:
+                return False
+            removed = self.engine.backend.delete_entry(key, if_generation=entry.generation)
+        if removed is None:
+            return False
+        self.engine.discard(removed)
+        self.engine.tell("invalidate", key, removed.handler, removed.stored_bytes)
+        return True
+
+    # --- all entries ------------------------------------------------------------------
+
+    def clear(self, prefix: str | None = None) -> int:
+        """Remove every entry of this namespace, or of one prefix; give their number."""
+        return self.engine.clear({} if prefix is None else {"prefix": prefix})
+
+    def __len__(self) -> int:
+        return self.engine.backend.count()
+
+    def __iter__(self) -> Iterator[str]:
+        return self.engine.backend.iter_keys()
+
+    def __contains__(self, cache_key: object) -> bool:
+        return isinstance(cache_key, str) and self.exists(cache_key)
+
+    def __getitem__(self, cache_key: str) -> Any:
+        value = self.engine.read(checked_key(cache_key), None, UNSET, None)
+        if value is MISS or value is KEPT:
+            raise KeyError(cache_key)
+        return value
+
+    def __setitem__(self, cache_key: str, obj: object) -> None:
+        self.put(obj, cache_key)
+
+    def __delitem__(self, cache_key: str) -> None:
+        if not self.invalidate(cache_key):
+            raise KeyError(cache_key)
+
+    # --- functions --------------------------------------------------------------------
+
+    def cached(
+        self, function: Callable[_P, _R] | None = None, /, **options: Unpack[CachedOptions]
+    ) -> Any:
+        """`cacheness.cached` on this cache."""
+        from cacheness.decorator import cached
+
+        return cached(function, cache=self, **options)
+
+    # --- its life ---------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Write what is buffered and release what is held; closing twice is allowed."""
+        self.engine.close()
+
+    def __enter__(self) -> UnifiedCache:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UnifiedCache, (self.config,)
+
+    def __repr__(self) -> str:
+        state = " (closed)" if self.engine.closed else ""
+        return f"<UnifiedCache {self.config.cache_dir!r}, {self.config.metadata_backend}{state}>"
+
+    # --- naming -----------------------------------------------------------------------
+
+    def _key(self, cache_key: str | None, named: Mapping[str, object] | None) -> str:
+        return checked_key(cache_key) if named is None else params_key(named)
+
+    def details(
+        self,
+        named: Mapping[str, object] | None,
+        prefix: str,
+        description: str,
+        custom_metadata: Mapping[str, Any] | None,
+        tags: Iterable[str],
+        ttl_seconds: Duration | None,
+        cost_seconds: float | None,
+        pin: bool,
+        secret: Iterable[str],
+    ) -> dict[str, Any]:
+        """What a put says of the entry, checked before the value is touched."""
+        from cacheness.details import checked_details
+
+        return checked_details(
+            named,
+            prefix=prefix,
+            description=description,
+            custom_metadata=custom_metadata,
+            tags=tags,
+            ttl_seconds=self.config.default_ttl_seconds
+            if ttl_seconds is UNSET
+            else parse_ttl(ttl_seconds),
+            cost_seconds=cost_seconds,
+            pin=pin,
+            secret=secret,
+        )

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""What the caller of a put says about an entry, checked."""
+
+from __future__ import annotations
+
+from cacheness.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+__all__ = ["checked_details"]
+
+
+def checked_details(
+    named: Mapping[str, object] | None,
+    *,
+    prefix: str,
+    description: str,
+    custom_metadata: Mapping[str, Any] | None,
+    tags: Iterable[str],
+    ttl_seconds: float | None,
+    cost_seconds: float | None,
+    pin: bool,
+    secret: Iterable[str],
+) -> dict[str, Any]:
+    """The fields of an entry that its caller decides.
+
+    Raises:
+        ConfigError: One of them is not what the entry can keep; the message names it.
+    """
+    details: dict[str, Any] = {"ttl_seconds": ttl_seconds}
+    if named:
+        from cacheness.keys.summary import summarise_params
+
+        details["params"] = summarise_params(named, _names(secret, "secret") if secret else ())
+    if prefix:
+        details["prefix"] = _text(prefix, "prefix")
+    if description:
+        details["description"] = _text(description, "description")
+    if custom_metadata:
+        details["custom_metadata"] = _json_object(custom_metadata)
+    if tags:
+        details["tags"] = _names(tags, "tags")
+    if cost_seconds is not None:
+        details["cost_seconds"] = _seconds(cost_seconds)
+    if pin:
+        details["pinned"] = True
+    return details
+
+
+def _text(value: object, name: str) -> str:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            pass
+        else:
+            if "\0" not in value:
+                return str(value)
+    raise ConfigError(f"{name}={value!r} is no text: give a str of UTF-8 without NUL")
+
+
+def _names(value: Iterable[str], name: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ConfigError(f"{name}={value!r} is one str: give a tuple or list of them")
+    return tuple(_text(one, name) for one in value)
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, (int, float)) and 0 <= value < 1e12:
+        return float(value)
+    raise ConfigError(f"cost_seconds={value!r} is no duration: give seconds of zero or more")
+
+
+def _json_object(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy that JSON keeps exactly; what it would change is refused."""
+    import json
+
+    try:
+        kept = json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"custom_metadata can't be kept as JSON: {error}") from None
+    if kept != dict(value):
+        raise ConfigError(
+            "custom_metadata would come back from JSON as something else: use str keys, lists "
+            "rather than tuples, and plain str, int, float, bool and None"
+        )
+    return dict(kept)

@@ -1,0 +1,470 @@
+# SPDX-License-Identifier: MIT
+"""The way of a value to the store, and back, for one cache.
+
+`UnifiedCache` names the entry and hands on to this. A put travels: handler, compressor
+and checksum (`payloads.encode`), a blob where it is large (`blobs`), the entry
+(`backends`). A get travels: entry, payload (`payloads.decode`), handler.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from time import time
+from weakref import WeakSet
+
+from cacheness.config import parse_ttl
+from cacheness.errors import (
+    BackendUnavailableError,
+    BlobCorruptedError,
+    CacheClosedError,
+    CachenessWarning,
+    CorruptionWarning,
+    ReadOnlyError,
+    SecurityWarning,
+    SignatureError,
+    warn,
+)
+from cacheness.forks import renew_in_child
+from cacheness.hits import HitBuffer
+from cacheness.payloads.decode import BadSignatureError, Decoder, UndecodableError
+from cacheness.plugins.registry import registry_for
+from cacheness.switch import is_off
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from cacheness.backends.base import MetadataBackend, StoredPayload
+    from cacheness.blobs.base import BlobBackend
+    from cacheness.config import CacheConfig, Duration
+    from cacheness.entry import Entry
+    from cacheness.events import EventKind
+    from cacheness.payloads.encode import Encoded, Encoder
+    from cacheness.payloads.signing import Signer
+
+__all__ = ["KEPT", "MISS", "UNSET", "Engine"]
+
+MISS: Any = object()
+"""What a read gives where there is nothing to give."""
+KEPT: Any = object()
+"""A miss whose entry is another's, and must not be replaced by whoever computes."""
+UNSET: Any = object()
+"""An option that was not given."""
+
+_TRIES = 8
+"""How often a read looks again where a replace overtook it between entry and blob."""
+
+
+class Engine:
+    """What one cache is made of, and how a value travels through it.
+
+    Args:
+        config: The cache's options.
+
+    Raises:
+        ConfigError: The directory can't be used, or a backend is not installed.
+    """
+
+    def __init__(self, config: CacheConfig) -> None:
+        self.config = config
+        self._registry = registry_for(config.disabled_plugins)
+        self._observers = self._registry.observers()
+        self.backend = self._open_backend()
+        self._blob_backend: BlobBackend | None = None
+        self._signer: Signer | None = None
+        self._encoder: Encoder | None = None
+        self._decoder = Decoder(self._registry, config, self._blobs, self._signing)
+        self._hits = HitBuffer(self.backend, writes=not config.read_only)
+        _living.add(self)
+        renew_in_child(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return isinstance(self.backend, _Closed)
+
+    def close(self) -> None:
+        """Write what is buffered and release what is held; closing twice is allowed."""
+        if self.closed:
+            return
+        self._hits.flush()
+        backend, blobs = self.backend, self._blob_backend
+        self.backend = _closed
+        self._blob_backend = None
+        _living.discard(self)
+        backend.close()
+        if blobs is not None:
+            blobs.close()
+
+    # --- the way of a put -------------------------------------------------------------
+
+    def store(
+        self,
+        key: str,
+        obj: object,
+        details: dict[str, Any],
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        if_absent: bool = False,
+    ) -> bool:
+        """Write the payload, then the entry, then remove what it replaced."""
+        self.check_writable()
+        if is_off():
+            return False
+        try:
+            encoded = self._encoding().encode(
+                obj, handler=handler, compressor=compressor, options=options
+            )
+        except OSError as error:
+            raise BackendUnavailableError(f"entry {key} can't be stored: {error}") from error
+        entry = self._entry(key, obj, encoded, details)
+        if entry is None:
+            return False
+        try:
+            other = self.backend.put_entry(entry, if_absent=if_absent)
+        except BaseException:
+            self.discard(entry)
+            raise
+        if other is not None:
+            if if_absent:
+                self.discard(entry)
+                return False
+            self.discard(other)
+            if other.prefix != entry.prefix:
+                self._warn_of_prefix(entry, other)
+        self.tell("put", key, entry.handler, entry.stored_bytes)
+        return True
+
+    def _entry(
+        self, key: str, obj: object, encoded: Encoded, details: dict[str, Any]
+    ) -> Entry | None:
+        """The entry of an encoded payload; None where it needs a signature and no key is."""
+        from cacheness.entry import Entry
+
+        now = time()
+        ttl = details["ttl_seconds"]
+        of = type(obj)
+        generation = int.from_bytes(os.urandom(8), "big") >> 1
+        signed = self.config.signing == "all" or (
+            self.config.signing == "auto" and not encoded.data_only
+        )
+        signature = self._sign(key, generation, encoded) if signed else None
+        if signed and signature is None:
+            self._drop_blob(encoded.blob)
+            return None
+        return Entry(
+            namespace=self.config.namespace,
+            cache_key=key,
+            generation=generation,
+            handler=encoded.handler,
+            handler_version=encoded.handler_version,
+            metadata=encoded.metadata,
+            object_type=f"{of.__module__}.{of.__qualname__}",
+            summary=encoded.summary,
+            compressor=encoded.compressor,
+            stored_bytes=encoded.stored_bytes,
+            logical_bytes=encoded.logical_bytes,
+            checksum=encoded.checksum,
+            signature=signature,
+            inline=encoded.inline,
+            blob=encoded.blob,
+            blob_store=None if encoded.blob is None else self._blobs().store_id,
+            created_at=now,
+            renewed_at=now,
+            accessed_at=now,
+            expires_at=None if ttl is None else now + ttl,
+            distribution=encoded.distribution,
+            **details,
+        )
+
+    def _sign(self, key: str, generation: int, encoded: Encoded) -> str | None:
+        from cacheness.payloads.signing import signed_message
+
+        try:
+            return self._signing().sign(
+                signed_message(
+                    self.config.namespace,
+                    key,
+                    generation,
+                    encoded.handler,
+                    encoded.handler_version,
+                    encoded.compressor,
+                    encoded.distribution,
+                    encoded.metadata,
+                    encoded.checksum,
+                )
+            )
+        except BaseException:
+            self._drop_blob(encoded.blob)
+            raise
+
+    def _warn_of_prefix(self, entry: Entry, other: Entry) -> None:
+        warn(
+            f"entry {entry.cache_key} had the prefix {other.prefix!r}, now {entry.prefix!r}; "
+            "a prefix is a label, not part of the name: to keep both, make it a parameter",
+            CachenessWarning,
+            stacklevel=4,
+        )
+
+    # --- the way of a get -------------------------------------------------------------
+
+    def read(
+        self,
+        key: str,
+        prefix: str | None,
+        ttl_seconds: Duration | None,
+        options: Mapping[str, Any] | None,
+        *,
+        view: bool = False,
+        first: StoredPayload | None = None,
+    ) -> Any:
+        """[hot] The value, or `MISS`.
+
+        Where the payload is missing or damaged the entry is read again: if a replace
+        overtook this read, it starts anew; else the entry is at fault.
+        """
+        if is_off():
+            return MISS
+        decode = self._decoder.view if view else self._decoder.read
+        stored = self.backend.find(key) if first is None else first
+        for _ in range(_TRIES):
+            if stored is None or (
+                (stored[6] is not None or prefix is not None or ttl_seconds is not UNSET)
+                and not self.is_current(stored, prefix, ttl_seconds)
+            ):
+                break
+            try:
+                value = decode(key, stored, options)
+            except (FileNotFoundError, BlobCorruptedError, BadSignatureError) as error:
+                again = self.backend.find(key)
+                if again is not None and again[0] == stored[0]:
+                    return self._refuse(key, stored, error)
+                stored = again
+            except UndecodableError as error:
+                return self._leave_undecoded(key, stored, error)
+            except OSError as error:
+                raise BackendUnavailableError(f"entry {key} can't be read: {error}") from error
+            else:
+                self._hits.add(key)
+                if self._observers or "logging" in sys.modules:
+                    self.tell("hit", key, stored[1], stored[11])
+                return value
+        if stored is not None:
+            self._expire(key, stored)
+        if self._observers or "logging" in sys.modules:
+            self.tell("miss", key)
+        return MISS
+
+    def is_current(
+        self, stored: StoredPayload, prefix: str | None, ttl_seconds: Duration | None
+    ) -> bool:
+        """Whether the entry is of that prefix, has not expired and is young enough."""
+        now = time()
+        expires_at = stored[6]
+        if expires_at is not None and now >= expires_at:
+            return False
+        if prefix is not None and stored[13] != prefix:
+            return False
+        if ttl_seconds is UNSET or ttl_seconds is None:
+            return True
+        longest = parse_ttl(ttl_seconds)
+        return longest is None or max(0.0, now - stored[14]) < longest
+
+    def standing(self, key: str, prefix: str | None, ttl_seconds: Duration | None) -> Entry | None:
+        """The entry, if it would be read."""
+        from cacheness.backends.base import stored_payload
+
+        entry = None if is_off() else self.backend.get_entry(key)
+        if entry is not None and self.is_current(stored_payload(entry), prefix, ttl_seconds):
+            return entry
+        return None
+
+    def stands(self, key: str) -> bool:
+        """Whether there is an entry that has not expired; an expired one is removed."""
+        stored = None if is_off() else self.backend.find(key)
+        if stored is None:
+            return False
+        if self.is_current(stored, None, UNSET):
+            return True
+        self._expire(key, stored)
+        return False
+
+    def _expire(self, key: str, stored: StoredPayload) -> None:
+        """Remove an entry that a read found expired, unless somebody renewed it meanwhile."""
+        now = time()
+        if stored[6] is None or now < stored[6] or self.config.read_only:
+            return
+        removed = self.backend.expire_entry(key, if_generation=stored[0], now=now)
+        if removed is not None:
+            self.discard(removed)
+            self.tell("expire", key, removed.handler, removed.stored_bytes)
+
+    def _refuse(self, key: str, stored: StoredPayload, error: Exception) -> Any:
+        """Deal with an entry whose payload is missing, damaged or not to be trusted."""
+        if isinstance(error, BadSignatureError):
+            if error.verdict == "wrong":
+                self._quarantine(key, stored)
+            self.tell("error", key, stored[1], reason=str(error))
+            if self.config.on_bad_signature == "raise":
+                raise SignatureError(str(error)) from None
+            warn(str(error), SecurityWarning, stacklevel=4)
+            return MISS if error.verdict == "wrong" else KEPT
+        if isinstance(error, FileNotFoundError):
+            message = f"entry {key}: its blob {stored[9]} is missing"
+            if not self.config.read_only:
+                self.backend.delete_entry(key, if_generation=stored[0])
+        else:
+            message = str(error)
+            self._quarantine(key, stored)
+        self.tell("corrupt", key, stored[1], reason=message)
+        kept = "is removed" if isinstance(error, FileNotFoundError) else "is moved to quarantine"
+        fate = "is left alone in a read-only cache" if self.config.read_only else kept
+        warn(f"{message}; it {fate} and counts as a miss", CorruptionWarning, stacklevel=4)
+        return MISS
+
+    def _quarantine(self, key: str, stored: StoredPayload) -> None:
+        from cacheness.payloads.quarantine import quarantine
+
+        if self.config.read_only:
+            return
+        removed = self.backend.get_entry(key)
+        if removed is None or removed.generation != stored[0]:
+            return
+        quarantine(removed, self._blobs, self.config)
+        self.backend.delete_entry(key, if_generation=stored[0])
+
+    def _leave_undecoded(self, key: str, stored: StoredPayload, error: UndecodableError) -> Any:
+        cause = error.__cause__
+        message = (
+            f"entry {key} is intact, but its handler {stored[1]!r} can't decode it here "
+            f"({type(cause).__name__}: {cause}); it is kept and counts as a miss"
+        )
+        self.tell("error", key, stored[1], reason=message)
+        warn(message, CachenessWarning, stacklevel=4)
+        return MISS
+
+    # --- what is opened at first need -------------------------------------------------
+
+    def _open_backend(self) -> MetadataBackend:
+        from cacheness.backends.base import BackendContext
+
+        config = self.config
+        self._context = BackendContext(config.cache_dir, config.namespace, config)
+        make = self._registry.metadata_backend(config.metadata_backend)
+        backend: MetadataBackend = make(self._context, **config.metadata_options)
+        if config.memory_bytes:
+            from cacheness.backends.wrapper import MemoryCacheWrapper
+
+            backend = MemoryCacheWrapper(
+                backend, max_bytes=config.memory_bytes, staleness=config.memory_staleness
+            )
+        return backend
+
+    def _blobs(self) -> BlobBackend:
+        blobs = self._blob_backend
+        if blobs is None:
+            name = self.config.blob_backend or self.backend.blob_backend
+            blobs = self._registry.blob_backend(name)(self._context, **self.config.blob_options)
+            self._blob_backend = blobs
+        return blobs
+
+    def _signing(self) -> Signer:
+        if self._signer is None:
+            from cacheness.payloads.signing import Signer
+
+            self._signer = Signer(self.config, shared=self.backend.shared)
+        return self._signer
+
+    def _encoding(self) -> Encoder:
+        if self._encoder is None:
+            from cacheness.payloads.encode import Encoder
+
+            inline = "inline" in self.backend.capabilities
+            self._encoder = Encoder(self._registry, self.config, self._blobs, inline=inline)
+        return self._encoder
+
+    # --- many entries -----------------------------------------------------------------
+
+    def clear(self, filters: Mapping[str, object]) -> int:
+        """Remove the entries that the filters select; give their number."""
+        from cacheness.filters import Filter
+
+        self.check_writable()
+        removed = self.backend.delete_where(Filter.parse(filters))
+        for entry in removed:
+            self.discard(entry)
+            self.tell("invalidate", entry.cache_key, entry.handler, entry.stored_bytes)
+        return len(removed)
+
+    def flush(self) -> None:
+        """Write the hits that are buffered."""
+        self._hits.flush()
+
+    def after_fork(self) -> None:
+        """In a child: the hits that are buffered are the parent's to write."""
+        self._hits.forget()
+
+    # --- what the others share --------------------------------------------------------
+
+    def check_writable(self) -> None:
+        if self.config.read_only:
+            raise ReadOnlyError(
+                f"the cache {self.config.cache_dir!r} was opened with read_only=True"
+            )
+
+    def discard(self, entry: Entry) -> None:
+        """Remove the blob of an entry that no longer stands."""
+        if entry.blob_store is None or entry.blob_store == self._blobs().store_id:
+            self._drop_blob(entry.blob)
+
+    def _drop_blob(self, name: str | None) -> None:
+        """Remove a blob; one that can't be removed now is an orphan for a later clean-up."""
+        if name is not None:
+            try:
+                self._blobs().delete(name)
+            except OSError:
+                return
+
+    def tell(
+        self,
+        kind: EventKind,
+        key: str,
+        handler: str | None = None,
+        stored_bytes: int | None = None,
+        reason: str = "",
+    ) -> None:
+        """Tell observers, and the log where somebody imported `logging`."""
+        logging = sys.modules.get("logging")
+        if logging is not None:
+            logger = logging.getLogger("cacheness")
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s %s%s", kind, key, reason and f": {reason}")
+        if self._observers:
+            from cacheness.events import Event
+
+            event = Event(kind, self.config.namespace, key, handler, stored_bytes, reason)
+            for observer in self._observers:
+                observer(event)
+
+
+class _Closed:
+    """Stands in for the backend of a closed cache."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise CacheClosedError("the cache is closed")
+
+
+_closed: Any = _Closed()
+_living: WeakSet[Engine] = WeakSet()
+"""The open caches, which write their buffered hits at exit."""
+
+
+@atexit.register
+def _flush_all() -> None:
+    for engine in list(_living):
+        engine.flush()

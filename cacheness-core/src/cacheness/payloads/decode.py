@@ -1,0 +1,553 @@
+# SPDX-License-Identifier: MIT
+"""The way of a payload back to its value: signature, checksum, compressor, handler."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from cacheness.errors import (
+    BackendUnavailableError,
+    BlobCorruptedError,
+    ConfigError,
+    HandlerNotFoundError,
+    PluginNotInstalledError,
+    SignatureError,
+)
+from cacheness.payloads.checksum import Checksum, checksum_of
+from cacheness.payloads.context import EMPTY, GetContext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from cacheness.backends.base import StoredPayload
+    from cacheness.blobs.base import BlobBackend
+    from cacheness.config import CacheConfig
+    from cacheness.handlers.protocols import Buffer
+    from cacheness.payloads.signing import Signer, Verdict
+    from cacheness.plugins.registry import LoadedHandler, Registry
+
+__all__ = ["BadSignatureError", "Decoder", "UndecodableError"]
+
+_PAGED = 256 << 10
+"""From this size a payload is read into pages of its own, which nothing zeroes first."""
+_MOST_VERIFIED = 100_000
+
+
+class BadSignatureError(SignatureError):
+    """A `SignatureError` with what is the matter: missing, foreign or wrong."""
+
+    def __init__(self, message: str, verdict: Verdict) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+
+
+class UndecodableError(Exception):
+    """The payload is what was stored, but its handler can't read it here; has a cause."""
+
+
+class Decoder:
+    """Reads payloads.
+
+    Args:
+        registry: Finds handlers and compressors.
+        config: The cache's options.
+        blobs: Opens the blob backend at first need.
+        signer: Opens the signer at first need.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        config: CacheConfig,
+        blobs: Callable[[], BlobBackend],
+        signer: Callable[[], Signer],
+    ) -> None:
+        self.registry = registry
+        self.blobs = blobs
+        self.signer = signer
+        self.namespace = config.namespace
+        self.signing = config.signing
+        self.allow_pickle = config.allow_pickle
+        self.verify = config.verify
+        self.handler_options = config.handler_options
+        self.verified: set[int] = set()
+        self._plain: dict[str, Callable[[memoryview, Mapping[str, Any], GetContext], Any]] = {}
+        self._plain_context = self.context("", EMPTY, verified=config.signing == "off")
+
+    # --- the ways in --------------------------------------------------------------------
+
+    def read(self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None) -> Any:
+        """[hot] Give the value, verified as the configuration asks.
+
+        The first lines serve the plain case (inline, uncompressed, data-only, unsigned,
+        without metadata) with one checksum and one call of the handler.
+
+        Raises:
+            BlobCorruptedError: The payload is not the one that was stored.
+            FileNotFoundError: Its blob is missing.
+            SignatureError: It needs a signature and has none that holds.
+            PluginNotInstalledError: Its handler is not installed, or older than the entry.
+            UndecodableError: The handler can't decode it.
+            BackendUnavailableError: Its blob is out of reach.
+        """
+        inline = stored[8]
+        loads = self._plain.get(stored[1])
+        if (
+            loads is not None
+            and inline is not None
+            and stored[7] is None
+            and stored[3] == "none"
+            and stored[5] is None
+            and options is None
+            and stored[2] == 1
+        ):
+            if self.verify == "always" and checksum_of(inline, stored[4]) != stored[4]:
+                raise BlobCorruptedError(f"entry {cache_key}: the checksum differs")
+            try:
+                return loads(memoryview(inline), EMPTY, self._plain_context)
+            except Exception as error:
+                raise UndecodableError from error
+        return _Reading(self, cache_key, stored, options).value()
+
+    def view(self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None) -> Any:
+        """Give the handler's lazy or memory-mapped view where it has one, else the value.
+
+        The checksum of an entry that needs no signature is not compared. Raises as `read`.
+        """
+        return _Reading(self, cache_key, stored, options).view()
+
+    # --- shared by readings ---------------------------------------------------------------
+
+    def handler(self, cache_key: str, name: str, version: int) -> LoadedHandler:
+        """The handler of an entry or part; raises `HandlerNotFoundError` as the registry does."""
+        try:
+            loaded = self.registry.handler(name)
+        except (ImportError, AttributeError) as error:
+            raise UndecodableError from error
+        if version > loaded.version:
+            raise PluginNotInstalledError(
+                f"entry {cache_key} was stored by version {version} of the handler {name!r}, "
+                f"installed is {loaded.version}: upgrade {loaded.distribution or 'its code'}"
+            )
+        if (
+            loaded.loads
+            and loaded.data_only
+            and self.signing != "all"
+            and name not in self.handler_options
+        ):
+            self._plain[name] = loaded.loads
+        return loaded
+
+    def context(self, cache_key: str, options: Mapping[str, Any], *, verified: bool) -> GetContext:
+        return GetContext(
+            cache_key,
+            options,
+            self.registry.compressor("none"),
+            _no_parts,
+            verified=verified,
+            allow_pickle=self.allow_pickle,
+        )
+
+
+class _Reading:
+    """One payload on its way to a value."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        cache_key: str,
+        stored: StoredPayload,
+        options: Mapping[str, Any] | None,
+    ) -> None:
+        self._decoder = decoder
+        self._cache_key = cache_key
+        (
+            self._generation,
+            name,
+            self._version,
+            self._compressor,
+            self._checksum,
+            self._signature,
+            _,
+            metadata,
+            self._inline,
+            self._blob,
+            self._blob_store,
+            self._stored_bytes,
+            self._logical_bytes,
+            _,
+            _,
+            self._distribution,
+        ) = stored
+        self._handler_name = name
+        self._metadata = _mapping(metadata)
+        try:
+            self._loaded = decoder.handler(cache_key, name, self._version)
+        except HandlerNotFoundError:
+            trusted = self._signature is not None and self._verdict() == "good"
+            raise not_installed(cache_key, name, self._distribution, trusted=trusted) from None
+        configured = decoder.handler_options.get(name)
+        self._options = {**(configured or EMPTY), **(options or EMPTY)}
+        self._signed = self._check_signature()
+
+    def value(self) -> Any:
+        if self._loaded.loads is None:
+            with self._private_file(copy=self._signed) as path:
+                return self._get_from(path)
+        return self._decode(self._payload())
+
+    def view(self) -> Any:
+        opened = self._loaded.open
+        packed = self._compressor != "none" or "_archive" in self._metadata
+        if opened is None or packed or self._blob is None:
+            return self.value()
+        with self._private_file(copy=self._signed, deferred=True) as path:
+            return self._call(opened, path, self._metadata, self._handler_context())
+
+    # --- may it be read? ------------------------------------------------------------------
+
+    def _check_signature(self) -> bool:
+        """Whether the payload is signed and the signature holds; raises where it must be.
+
+        A container of data-only parts is unsigned and may be read; the parts of another
+        one are refused by the context where this gives False.
+        """
+        decoder, loaded = self._decoder, self._loaded
+        if not loaded.data_only and not decoder.allow_pickle:
+            raise BadSignatureError(
+                f"entry {self._cache_key} is kept by the handler {loaded.name!r}, which is not "
+                "data-only, and allow_pickle=False",
+                "missing",
+            )
+        if decoder.signing == "off":
+            return False
+        needed = decoder.signing == "all" or not loaded.data_only
+        if not needed and self._signature is None:
+            return False
+        verdict = self._verdict()
+        if verdict == "good":
+            return True
+        if needed or verdict == "wrong":
+            raise BadSignatureError(self._refusal(verdict), verdict)
+        return False
+
+    def _verdict(self) -> Verdict:
+        from cacheness.payloads.signing import signed_message
+
+        if self._signature is not None and not self._checksum.startswith("blake3:"):
+            return "wrong"
+        message = signed_message(
+            self._decoder.namespace,
+            self._cache_key,
+            self._generation,
+            self._handler_name,
+            self._version,
+            self._compressor,
+            self._distribution,
+            self._metadata,
+            self._checksum,
+        )
+        return self._decoder.signer().verdict(self._signature, message)
+
+    def _refusal(self, verdict: Verdict) -> str:
+        from cacheness.payloads.signing import HOW_TO_SHARE
+
+        what = f"entry {self._cache_key} (handler {self._loaded.name!r})"
+        if verdict == "missing":
+            return f"{what} needs a signature and has none, so it was not read"
+        if verdict == "foreign":
+            why = "was signed with a key that you don't hold, so it was not read"
+            return f"{what} {why}: {HOW_TO_SHARE}"
+        return f"{what} has a signature that does not hold, so it was not read"
+
+    # --- the stored bytes -----------------------------------------------------------------
+
+    def _payload(self) -> memoryview:
+        """The handler's bytes, verified and decompressed."""
+        stored = self._stored()
+        if self._compressor == "none":
+            return stored
+        return self._decompressed(stored, self._compressor, self._metadata, self._logical_bytes)
+
+    def _stored(self) -> memoryview:
+        compare = self._must_compare()
+        if self._inline is not None:
+            if not isinstance(self._inline, bytes):
+                raise BlobCorruptedError(f"entry {self._cache_key}: its payload is no bytes")
+            if compare and checksum_of(self._inline, self._checksum) != self._checksum:
+                raise BlobCorruptedError(f"entry {self._cache_key}: the checksum differs")
+            return memoryview(self._inline)
+        blobs, name = self._reachable_blob()
+        target = _private_buffer(self._stored_bytes)
+        checksum = Checksum(self._checksum) if compare else None
+        read = 0
+        try:
+            for piece in blobs.read_into(name, target):
+                read += len(piece)
+                if checksum is not None:
+                    checksum.update(piece)
+        except ValueError as error:
+            raise BlobCorruptedError(f"entry {self._cache_key}: {error}") from None
+        if read != self._stored_bytes:
+            raise BlobCorruptedError(
+                f"entry {self._cache_key}: its blob has {read} bytes, not {self._stored_bytes}"
+            )
+        self._compared(checksum)
+        return target
+
+    def _must_compare(self) -> bool:
+        decoder = self._decoder
+        if self._signed or decoder.verify == "always":
+            return True
+        return decoder.verify == "open" and self._generation not in decoder.verified
+
+    def _compared(self, checksum: Checksum | None) -> None:
+        if checksum is None:
+            return
+        if checksum.text() != self._checksum:
+            raise BlobCorruptedError(f"entry {self._cache_key}: the checksum differs")
+        if self._decoder.verify == "open":
+            if len(self._decoder.verified) >= _MOST_VERIFIED:
+                self._decoder.verified.clear()
+            self._decoder.verified.add(self._generation)
+
+    def _reachable_blob(self) -> tuple[BlobBackend, str]:
+        blobs = self._decoder.blobs()
+        if self._blob is None:
+            raise BlobCorruptedError(f"entry {self._cache_key} has neither payload nor blob")
+        if self._blob_store is not None and self._blob_store != blobs.store_id:
+            raise BackendUnavailableError(
+                f"entry {self._cache_key} lies in another blob store ({self._blob_store}) than "
+                "this cache's; mount or configure that one"
+            )
+        return blobs, self._blob
+
+    @contextmanager
+    def _private_file(self, *, copy: bool, deferred: bool = False) -> Iterator[str]:
+        """A path that holds the handler's bytes.
+
+        Args:
+            copy: Whether the bytes are to be taken to where nobody else writes.
+            deferred: Whether an uncopied file may be given without comparing it.
+        """
+        plain = self._inline is None and self._compressor == "none"
+        if plain and not copy:
+            blobs, name = self._reachable_blob()
+            with blobs.local_path(name) as path:
+                if not deferred and self._must_compare():
+                    self._compared(_checksum_of_file(path, self._checksum))
+                yield path
+            return
+        import os
+        import shutil
+        import tempfile
+
+        directory = tempfile.mkdtemp(prefix="cacheness-")
+        try:
+            path = os.path.join(directory, f"payload{self._loaded.extension}")
+            with open(path, "wb") as file:
+                file.write(self._payload())
+            yield path
+        finally:
+            # A view that is still open keeps its pages although the name is gone.
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _decompressed(
+        self, stored: memoryview, compressor: str, metadata: Mapping[str, Any], logical: int
+    ) -> memoryview:
+        codec = self._compressor_named(compressor)
+        sizes = metadata.get("_chunks")
+        try:
+            if sizes is None:
+                return _checked_size(
+                    memoryview(codec.decompress(stored, max_size=logical)), logical
+                )
+            return _joined(stored, sizes, logical, codec.decompress)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise UndecodableError from error
+
+    def _compressor_named(self, name: str) -> Any:
+        try:
+            return self._decoder.registry.compressor(name)
+        except ConfigError as error:
+            raise PluginNotInstalledError(
+                f"entry {self._cache_key} was compressed with {name!r}, which is not here: {error}"
+            ) from error
+
+    # --- the handler ----------------------------------------------------------------------
+
+    def _handler_context(self) -> GetContext:
+        decoder = self._decoder
+        trusted = self._signed or decoder.signing == "off"
+        return decoder.context(self._cache_key, self._options, verified=trusted)
+
+    def _decode(self, payload: memoryview) -> Any:
+        span = self._metadata.get("_archive")
+        if span is None:
+            return self._call(self._loaded.loads, payload, self._metadata, self._handler_context())
+        return self._decode_archive(payload, span)
+
+    def _decode_archive(self, payload: memoryview, span: object) -> Any:
+        from cacheness.payloads.archive import ArchiveReader
+
+        try:
+            archive = ArchiveReader(payload, span)
+        except ValueError as error:
+            raise UndecodableError from error
+        values: dict[int, Any] = {}
+
+        def read_part(number: int, context: GetContext) -> Any:
+            if number not in values:
+                values[number] = self._read_part(archive, number, context)
+            return values[number]
+
+        trusted = self._signed or self._decoder.signing == "off"
+        context = GetContext(
+            self._cache_key,
+            self._options,
+            self._decoder.registry.compressor("none"),
+            read_part,
+            verified=trusted,
+            allow_pickle=self._decoder.allow_pickle,
+        )
+        return self._call(self._loaded.loads, archive.body, self._metadata, context)
+
+    def _read_part(self, archive: Any, number: int, context: GetContext) -> Any:
+        part, stored = archive.part(number)
+        try:
+            loaded = self._decoder.handler(self._cache_key, part.handler, part.handler_version)
+        except HandlerNotFoundError:
+            raise not_installed(
+                self._cache_key, part.handler, part.distribution, trusted=context.verified
+            ) from None
+        if not loaded.data_only:
+            context.require_verified(f"a part kept by the handler {loaded.name!r}")
+        if part.compressor != "none":
+            stored = self._decompressed(stored, part.compressor, part.metadata, part.logical_bytes)
+        if loaded.loads is not None:
+            return self._call(loaded.loads, stored, part.metadata, context)
+        import os
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="cacheness-") as directory:
+            path = os.path.join(directory, f"part{loaded.extension}")
+            with open(path, "wb") as file:
+                file.write(stored)
+            return self._call(loaded.handler.get_with, path, part.metadata, context)
+
+    def _get_from(self, path: str) -> Any:
+        context = self._handler_context()
+        return self._call(self._loaded.handler.get_with, path, self._metadata, context)
+
+    def _call(self, decode: Callable[..., Any] | None, *arguments: Any) -> Any:
+        """Call the handler; tell what it could not decode from what it was not allowed to."""
+        assert decode is not None  # noqa: S101  # for type checkers: the callers chose a capability
+        try:
+            return decode(*arguments)
+        except (BadSignatureError, PluginNotInstalledError, UndecodableError):
+            raise
+        except SignatureError as error:
+            raise BadSignatureError(str(error), "missing") from None
+        except Exception as error:
+            raise UndecodableError from error
+
+
+def _no_parts(_number: int, _context: GetContext) -> Any:
+    raise ValueError("this payload has no parts")
+
+
+def _mapping(metadata: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
+    if not metadata:
+        return EMPTY
+    if isinstance(metadata, str):
+        import json
+
+        try:
+            loaded = json.loads(metadata)
+        except ValueError as error:
+            raise UndecodableError from error
+        return loaded if isinstance(loaded, dict) else EMPTY
+    return metadata
+
+
+def _private_buffer(size: int) -> memoryview:
+    """Writeable memory that nobody else sees; large ones start on a page."""
+    if 0 <= size < _PAGED:
+        return memoryview(bytearray(size))
+    from mmap import mmap
+
+    try:
+        return memoryview(mmap(-1, size))
+    except (OSError, ValueError, OverflowError) as error:
+        raise BlobCorruptedError(f"a payload of {size} bytes can't be read: {error}") from None
+
+
+def _checksum_of_file(path: str, algorithm: str) -> Checksum:
+    checksum = Checksum(algorithm)
+    with open(path, "rb", buffering=0) as file:
+        while piece := file.read(1 << 20):
+            checksum.update(piece)
+    return checksum
+
+
+def _checked_size(payload: memoryview, logical: int) -> memoryview:
+    if len(payload) != logical:
+        raise ValueError(f"it decompresses to {len(payload)} bytes, not {logical}")
+    return payload
+
+
+def _joined(
+    stored: memoryview, sizes: Any, logical: int, decompress: Callable[..., Buffer]
+) -> memoryview:
+    """Decompress chunk by chunk into one buffer; every number is checked before its use."""
+    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError("its chunk sizes are no list of sizes")
+    target = _private_buffer(logical)
+    at = done = 0
+    for size in sizes:
+        chunk = memoryview(decompress(stored[at : at + size], max_size=logical - done))
+        target[done : done + len(chunk)] = chunk
+        at += size
+        done += len(chunk)
+    if done != logical or at != len(stored):
+        raise ValueError(f"its chunks give {done} bytes, not {logical}")
+    return target
+
+
+def not_installed(
+    cache_key: str, handler: str, distribution: str, *, trusted: bool
+) -> PluginNotInstalledError:
+    """The error for an entry whose handler is missing.
+
+    Args:
+        cache_key: The entry.
+        handler: The handler's name, as the entry says.
+        distribution: Where it came from, as the entry says.
+        trusted: Whether the entry's signature holds, so that a stranger's distribution
+            may be put after ``pip install``: an unsigned entry could name anything.
+    """
+    where = f"entry {cache_key} was stored by the handler {handler!r}"
+    if not distribution:
+        return PluginNotInstalledError(
+            f"{where}, which a process registered with register_handler: "
+            "import the module that does so first"
+        )
+    if distribution in OWN_DISTRIBUTIONS or (trusted and _is_distribution_name(distribution)):
+        return PluginNotInstalledError(
+            f"{where} of {distribution}, which is not installed: pip install {distribution}"
+        )
+    return PluginNotInstalledError(f"{where} of a plugin that is not installed here")
+
+
+def _is_distribution_name(name: str) -> bool:
+    from re import ASCII, fullmatch
+
+    return fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", name, ASCII) is not None
+
+
+OWN_DISTRIBUTIONS = frozenset(
+    {"cacheness-core", "cacheness-pandas", "cacheness-tensorflow", "cacheness-postgres"}
+)
+"""What this project publishes, named here for that message alone."""

@@ -1,0 +1,447 @@
+# SPDX-License-Identifier: MIT
+"""The way of a value into the store: handler, compressor, checksum, blob or inline."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import chain
+
+from cacheness.errors import CannotHandleError, SerializationError
+from cacheness.payloads.archive import ArchiveWriter, Part
+from cacheness.payloads.checksum import Checksum, checksum_of
+from cacheness.payloads.context import EMPTY, Parts, PutContext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
+
+    from cacheness.blobs.base import BlobBackend
+    from cacheness.compressors.base import Compressor
+    from cacheness.config import CacheConfig
+    from cacheness.handlers.protocols import Buffer
+    from cacheness.plugins.registry import LoadedHandler, Registry
+
+__all__ = ["CHUNK", "Encoded", "Encoder"]
+
+CHUNK = 4 << 20
+"""The core compresses this many bytes at a time."""
+_PIECE = 1 << 20
+"""Checksummed and written at a time, so that it is still in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A payload that lies in the store, or inline here, and what its entry says of it."""
+
+    handler: str
+    handler_version: int
+    distribution: str
+    metadata: dict[str, Any]
+    compressor: str
+    checksum: str
+    stored_bytes: int
+    logical_bytes: int
+    inline: bytes | None
+    blob: str | None
+    data_only: bool
+    summary: str
+
+
+class _NeedsSignatureError(Exception):
+    """A part turned out not to be data-only after the fast checksum had begun."""
+
+
+class Encoder:
+    """Writes values as payloads.
+
+    Args:
+        registry: Finds handlers and compressors.
+        config: The cache's options.
+        blobs: Opens the blob backend at first need.
+        inline: Whether the metadata backend keeps payloads in entries.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        config: CacheConfig,
+        blobs: Callable[[], BlobBackend],
+        *,
+        inline: bool,
+    ) -> None:
+        self.registry = registry
+        self.blobs = blobs
+        self.inline_bytes = config.inline_bytes if inline else -1
+        self.compressor = config.compressor
+        self.handler_options = config.handler_options
+        self.allow_pickle = config.allow_pickle
+        self.signing = config.signing
+
+    def encode(
+        self,
+        obj: object,
+        *,
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Encoded:
+        """Store the value's payload by the first handler that keeps it exactly.
+
+        Raises:
+            SerializationError: No handler keeps it; the message says what each said.
+            HandlerNotFoundError, ConfigError: There is no handler or compressor of that name.
+        """
+        codec = self.registry.compressor(compressor or self.compressor)
+        refusals: list[str] = []
+        for loaded in self._handlers(obj, handler):
+            try:
+                return self._encode_with(loaded, obj, codec, options or EMPTY)
+            except CannotHandleError as refusal:
+                refusals.append(f"{loaded.name}: {refusal}")
+        raise SerializationError(
+            f"no handler keeps a {_type_name(obj)} exactly"
+            + (f" ({'; '.join(refusals)})" if refusals else "")
+        )
+
+    def _handlers(self, obj: object, name: str | None) -> Iterable[LoadedHandler]:
+        if name is None:
+            return self.registry.handlers_for(obj)
+        loaded = self.registry.handler(name)
+        if not loaded.handler.can_handle(obj):
+            raise SerializationError(f"the handler {name!r} does not take a {_type_name(obj)}")
+        return (loaded,)
+
+    def _encode_with(
+        self, loaded: LoadedHandler, obj: object, codec: Compressor, options: Mapping[str, Any]
+    ) -> Encoded:
+        if not (loaded.data_only or self.allow_pickle):
+            raise CannotHandleError("allow_pickle=False keeps only what is data-only")
+        try:
+            return _Encoding(self, loaded, obj, codec, options, strong=False).run()
+        except _NeedsSignatureError:
+            return _Encoding(self, loaded, obj, codec, options, strong=True).run()
+
+
+class _Encoding:
+    """One try of one handler at one value."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        loaded: LoadedHandler,
+        obj: object,
+        codec: Compressor,
+        options: Mapping[str, Any],
+        *,
+        strong: bool,
+    ) -> None:
+        self._encoder = encoder
+        self._loaded = loaded
+        self._obj = obj
+        self._codec = codec
+        self._strong = strong
+        self._data_only = loaded.data_only
+        self._parts = Parts()
+        self._context = self._context_for(loaded, options)
+
+    def run(self) -> Encoded:
+        if self._loaded.dumps is None:
+            return self._run_with_file()
+        buffers, metadata = self._loaded.dumps(self._obj, self._context)
+        self._data_only = self._data_only and self._context.data_only
+        if self._parts.objects:
+            return self._run_with_parts(buffers, metadata)
+        return self._store_buffers(iter(buffers), metadata)
+
+    # --- one stream of buffers ----------------------------------------------------------
+
+    def _store_buffers(self, buffers: Iterator[Buffer], metadata: dict[str, Any]) -> Encoded:
+        first, size, whole = _until(buffers, self._encoder.inline_bytes)
+        if whole:
+            return self._store_inline(b"".join(first), metadata)
+        stream = chain(first, buffers)
+        codec = self._codec_for(metadata, first, size)
+        if codec.name == "none":
+            return self._store_blob(stream, metadata, codec)
+        chunks = _Compressed(stream, codec)
+        return self._store_blob(chunks, metadata, codec, chunks)
+
+    def _store_inline(self, payload: bytes, metadata: dict[str, Any]) -> Encoded:
+        codec = self._codec_for(metadata, [payload], len(payload))
+        logical = len(payload)
+        if codec.name != "none":
+            payload = bytes(codec.compress(payload))
+        checksum = checksum_of(payload, self._algorithm())
+        return self._encoded(metadata, codec, checksum, len(payload), logical, inline=payload)
+
+    def _store_blob(
+        self,
+        stream: Iterable[Buffer],
+        metadata: dict[str, Any],
+        codec: Compressor,
+        compressed: _Compressed | None = None,
+    ) -> Encoded:
+        extension = str(metadata.get("extension") or self._loaded.extension)
+        name = _blob_name(extension + (codec.extension if compressed else ""))
+        checksum = Checksum(self._algorithm())
+        size = self._encoder.blobs().write(name, _checked(stream, checksum))
+        logical = size
+        if compressed is not None:
+            logical = compressed.logical_bytes
+            metadata = {**metadata, "_chunks": compressed.sizes}
+        return self._encoded(metadata, codec, checksum.text(), size, logical, blob=name)
+
+    # --- a handler that writes a file itself --------------------------------------------
+
+    def _run_with_file(self) -> Encoded:
+        blobs = self._encoder.blobs()
+        staged = blobs.stage(_blob_name(self._loaded.extension))
+        try:
+            metadata = self._loaded.handler.put_with(self._obj, staged, self._context)
+            self._data_only = self._data_only and self._context.data_only
+            if self._parts.objects:
+                return self._run_with_parts(_pieces_of(staged), metadata)
+            size = os.path.getsize(staged)
+            if size <= self._encoder.inline_bytes:
+                return self._store_inline(b"".join(_pieces_of(staged)), metadata)
+            first: list[Buffer] = [next(_pieces_of(staged))]
+            if self._codec_for(metadata, first, size).name == "none":
+                return self._adopt(staged, metadata, blobs)
+            return self._store_buffers(_pieces_of(staged), metadata)
+        except FileNotFoundError as error:
+            raise SerializationError(
+                f"the handler {self._loaded.name!r} did not write the file it was given"
+            ) from error
+        finally:
+            _remove(staged)
+
+    def _adopt(self, staged: str, metadata: dict[str, Any], blobs: BlobBackend) -> Encoded:
+        """The staged file becomes the blob as it is."""
+        checksum = Checksum(self._algorithm())
+        for piece in _pieces_of(staged):
+            checksum.update(piece)
+        name = _blob_name(str(metadata.get("extension") or self._loaded.extension))
+        size = blobs.adopt(staged, name)
+        codec = self._encoder.registry.compressor("none")
+        return self._encoded(metadata, codec, checksum.text(), size, size, blob=name)
+
+    # --- parts ------------------------------------------------------------------------
+
+    def _run_with_parts(self, body: Iterable[Buffer], metadata: dict[str, Any]) -> Encoded:
+        held = tuple(body)
+        for obj in self._parts.objects:
+            self._data_only = self._data_only and self._likely_data_only(obj)
+        writer = ArchiveWriter(self._encode_parts(), lambda: held, self._encoder.inline_bytes)
+        inline, chunks = writer.chunks()
+        none = self._encoder.registry.compressor("none")
+        if inline:
+            payload = b"".join(chunks)
+            checksum = checksum_of(payload, self._algorithm())
+            metadata = {**metadata, "_archive": list(writer.manifest_span)}
+            return self._encoded(
+                metadata, none, checksum, len(payload), len(payload), inline=payload
+            )
+        hasher, name = Checksum(self._algorithm()), _blob_name(".tar")
+        strong = self._strong or not self._data_only
+        size = self._encoder.blobs().write(name, _checked(chunks, hasher))
+        if not (strong or self._data_only) and self._encoder.signing != "off":
+            self._encoder.blobs().delete(name)
+            raise _NeedsSignatureError
+        metadata = {**metadata, "_archive": list(writer.manifest_span)}
+        return self._encoded(metadata, none, hasher.text(), size, size, blob=name)
+
+    def _likely_data_only(self, obj: object) -> bool:
+        """Whether the handler that is asked first for a part is data-only."""
+        for loaded in self._encoder.registry.handlers_for(obj):
+            return loaded.data_only
+        return False
+
+    def _encode_parts(self) -> Iterator[Part]:
+        """Encode one part at a time; a part may itself put more parts."""
+        number = 0
+        while number < len(self._parts.objects):
+            yield self._encode_part(self._parts.objects[number])
+            number += 1
+
+    def _encode_part(self, obj: object) -> Part:
+        refusals = []
+        for loaded in self._encoder.registry.handlers_for(obj):
+            if loaded.name == "container":
+                continue  # the container handler walks into containers itself
+            if not (loaded.data_only or self._encoder.allow_pickle):
+                refusals.append(f"{loaded.name}: allow_pickle=False keeps only what is data-only")
+                continue
+            try:
+                return self._encode_part_with(loaded, obj)
+            except CannotHandleError as refusal:
+                refusals.append(f"{loaded.name}: {refusal}")
+        raise SerializationError(
+            f"no handler keeps the part {_type_name(obj)} exactly ({'; '.join(refusals)})"
+        )
+
+    def _encode_part_with(self, loaded: LoadedHandler, obj: object) -> Part:
+        context = self._context_for(loaded, EMPTY)
+        if loaded.dumps is not None:
+            given, metadata = loaded.dumps(obj, context)
+            buffers = tuple(given)
+        else:
+            blobs = self._encoder.blobs()
+            staged = blobs.stage(_blob_name(loaded.extension))
+            try:
+                metadata = loaded.handler.put_with(obj, staged, context)
+                buffers = tuple(_pieces_of(staged))
+            finally:
+                _remove(staged)
+        self._data_only = self._data_only and loaded.data_only and context.data_only
+        logical = sum(map(len, buffers))
+        codec = self._codec_for(metadata, list(buffers[-1:]), logical)
+        if codec.name != "none":
+            compressed = _Compressed(iter(buffers), codec)
+            buffers = tuple(compressed)
+            metadata = {**metadata, "_chunks": compressed.sizes}
+        return Part(
+            handler=loaded.name,
+            handler_version=loaded.version,
+            distribution=loaded.distribution,
+            compressor=codec.name,
+            metadata=metadata,
+            logical_bytes=logical,
+            extension=str(metadata.get("extension") or loaded.extension) + codec.extension,
+            buffers=buffers,
+        )
+
+    # --- what they share ----------------------------------------------------------------
+
+    def _context_for(self, loaded: LoadedHandler, options: Mapping[str, Any]) -> PutContext:
+        configured = self._encoder.handler_options.get(loaded.name)
+        return PutContext(
+            self._encoder.registry,
+            self._parts,
+            {**configured, **options} if configured else options,
+            self._codec,
+            allow_pickle=self._encoder.allow_pickle,
+        )
+
+    def _codec_for(self, metadata: Mapping[str, Any], first: list[Buffer], size: int) -> Compressor:
+        """The compressor that the core is to apply."""
+        if metadata.get("compressed") or not first:
+            return self._encoder.registry.compressor("none")
+        sample = max(first, key=len)
+        return self._codec.choose(sample, size=size)
+
+    def _algorithm(self) -> str:
+        """blake3 where a signature will rest on it, else the fast one."""
+        signing = self._encoder.signing
+        signed = signing == "all" or (signing == "auto" and not self._data_only)
+        return "blake3" if signed or self._strong else "xxh3-128"
+
+    def _encoded(
+        self,
+        metadata: dict[str, Any],
+        codec: Compressor,
+        checksum: str,
+        stored_bytes: int,
+        logical_bytes: int,
+        *,
+        inline: bytes | None = None,
+        blob: str | None = None,
+    ) -> Encoded:
+        loaded = self._loaded
+        describe = loaded.describe
+        return Encoded(
+            handler=loaded.name,
+            handler_version=loaded.version,
+            distribution=loaded.distribution,
+            metadata=metadata,
+            compressor=codec.name,
+            checksum=checksum,
+            stored_bytes=stored_bytes,
+            logical_bytes=logical_bytes,
+            inline=inline,
+            blob=blob,
+            data_only=self._data_only,
+            summary=describe(self._obj) if describe else type(self._obj).__name__,
+        )
+
+
+class _Compressed:
+    """A stream compressed chunk by chunk, and the size of each chunk as it became."""
+
+    def __init__(self, stream: Iterator[Buffer], codec: Compressor) -> None:
+        self._stream = stream
+        self._codec = codec
+        self.sizes: list[int] = []
+        self.logical_bytes = 0
+
+    def __iter__(self) -> Iterator[Buffer]:
+        for chunk in _rechunked(self._stream, CHUNK):
+            self.logical_bytes += len(chunk)
+            compressed = self._codec.compress(chunk)
+            self.sizes.append(len(compressed))
+            yield compressed
+
+
+def _rechunked(stream: Iterator[Buffer], size: int) -> Iterator[Buffer]:
+    """The same bytes in chunks of exactly ``size``, the last one shorter."""
+    held = bytearray()
+    for buffer in stream:
+        view = memoryview(buffer).cast("B")
+        at = 0
+        if held:
+            at = size - len(held)
+            held += view[:at]
+            if len(held) < size:
+                continue
+            yield held
+            held = bytearray()
+        while len(view) - at >= size:
+            yield view[at : at + size]
+            at += size
+        held += view[at:]
+    if held:
+        yield held
+
+
+def _until(buffers: Iterator[Buffer], limit: int) -> tuple[list[Buffer], int, bool]:
+    """Buffers up to more than ``limit`` bytes, their size, and whether those are all."""
+    taken: list[Buffer] = []
+    size = 0
+    for buffer in buffers:
+        taken.append(buffer)
+        size += memoryview(buffer).nbytes
+        if size > limit:
+            return taken, size, False
+    return taken, size, limit >= 0
+
+
+def _checked(stream: Iterable[Buffer], checksum: Checksum) -> Iterator[Buffer]:
+    """The same bytes in small pieces, each checksummed just before it is written."""
+    for buffer in stream:
+        view = memoryview(buffer).cast("B")
+        for at in range(0, len(view), _PIECE):
+            piece = view[at : at + _PIECE]
+            checksum.update(piece)
+            yield piece
+
+
+def _pieces_of(file_path: str) -> Iterator[bytes]:
+    with open(file_path, "rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _remove(file_path: str) -> None:
+    """Remove a staged file, where it was not adopted."""
+    if os.path.exists(file_path):
+        os.unlink(file_path)
+
+
+def _blob_name(extension: str) -> str:
+    digits = os.urandom(16).hex()
+    return f"{digits[:2]}/{digits}{extension}"
+
+
+def _type_name(obj: object) -> str:
+    return f"{type(obj).__module__}.{type(obj).__qualname__}"

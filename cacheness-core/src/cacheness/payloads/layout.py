@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Makes and recognises a cache directory."""
+
+from __future__ import annotations
+
+import os
+
+from cacheness.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cacheness.config import CacheConfig
+
+__all__ = ["FORMAT", "file_mode", "make_directory", "make_subdirectory", "write_new_file"]
+
+FORMAT = 1
+"""The version of the layout; a directory of a newer one is refused."""
+
+_MARKER = "cacheness.json"
+_MARKER_TEXT = b'{"format": %d}\n' % FORMAT
+_TAG_TEXT = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n"
+    b"# This directory is a cache made by cacheness; backups may leave it out.\n"
+)
+_IGNORE_TEXT = b"*\n"
+
+
+def file_mode(config: CacheConfig) -> int:
+    """The mode of the cache's files."""
+    return 0o660 if config.permissions == "group" else 0o600
+
+
+def _directory_mode(config: CacheConfig) -> int:
+    return 0o2770 if config.permissions == "group" else 0o700
+
+
+def make_directory(directory: str, config: CacheConfig) -> None:
+    """Make the cache directory where there is none, or check the one that is there.
+
+    Raises:
+        ConfigError: It can't be made or used, is of a newer format, or is an implicit
+            ``./.cacheness`` that belongs to another user.
+    """
+    try:
+        with open(f"{directory}/{_MARKER}", "rb") as file:
+            marker = file.read(4096)
+    except FileNotFoundError:
+        marker = b""
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    if config.implicit_dir:
+        _check_owner(directory)
+    if marker == _MARKER_TEXT:
+        return
+    if marker:
+        _check_format(directory, marker)
+        return
+    if config.read_only:
+        raise ConfigError(f"cache_dir={directory!r} holds no cache, and read_only=True makes none")
+    try:
+        _fill(directory, config)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+
+
+def _fill(directory: str, config: CacheConfig) -> None:
+    """Write the marker last, so that a directory that has one is complete."""
+    if not os.path.isdir(directory):
+        os.makedirs(os.path.dirname(directory), exist_ok=True)
+        make_subdirectory(directory, config)
+    for name, text in (
+        ("CACHEDIR.TAG", _TAG_TEXT),
+        (".gitignore", _IGNORE_TEXT),
+        (_MARKER, _MARKER_TEXT),
+    ):
+        write_new_file(f"{directory}/{name}", text, file_mode(config))
+
+
+def make_subdirectory(path: str, config: CacheConfig) -> None:
+    """Make a directory with the cache's mode, whatever the umask; one may be there already."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    if config.permissions == "group":
+        os.chmod(path, _directory_mode(config))
+
+
+def write_new_file(path: str, text: bytes, mode: int) -> bool:
+    """Write a whole file at once where there is none; False where there is one.
+
+    Many processes may do so at the same time: one of them wins, and nobody ever sees a
+    half-written file.
+    """
+    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        try:
+            if hasattr(os, "fchmod"):
+                os.fchmod(descriptor, mode)
+            os.write(descriptor, text)
+        finally:
+            os.close(descriptor)
+        return _link(temporary, path)
+    finally:
+        os.unlink(temporary)
+
+
+def _link(temporary: str, path: str) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except (OSError, AttributeError):
+        # A file system without hard links: the first to create the name wins.
+        try:
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return False
+        with open(temporary, "rb") as source, open(target, "wb") as file:
+            file.write(source.read())
+    return True
+
+
+def _check_owner(directory: str) -> None:
+    try:
+        owner = os.stat(directory).st_uid
+    except OSError:
+        return
+    if hasattr(os, "geteuid") and owner != os.geteuid():
+        raise ConfigError(
+            f"{directory} belongs to another user (uid {owner}) and was not named by you; "
+            f"if you trust it, say cache_dir={directory!r} or set CACHENESS_CACHE_DIR"
+        )
+
+
+def _check_format(directory: str, marker: bytes) -> None:
+    import json
+
+    try:
+        found = json.loads(marker)["format"]
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"cache_dir={directory!r}: its {_MARKER} is damaged; it should say "
+            f"{_MARKER_TEXT.decode().strip()}"
+        ) from None
+    if not isinstance(found, int) or found > FORMAT:
+        raise ConfigError(
+            f"cache_dir={directory!r} has the format {found!r}, this cacheness knows up to "
+            f"{FORMAT}: upgrade cacheness-core, or name another directory"
+        )
+
+
+def _unusable(directory: str, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cache_dir={directory!r} can't be used ({error.strerror or error}); "
+        "name a directory that you may write to, or pass read_only=True"
+    )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Puts a damaged entry aside, for inspection."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cacheness.blobs.base import BlobBackend
+    from cacheness.config import CacheConfig
+    from cacheness.entry import Entry
+
+__all__ = ["quarantine"]
+
+
+def quarantine(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
+    """Move the payload to ``quarantine/<generation>.payload`` and its record beside it.
+
+    A payload that can't be read any more leaves its record alone; where the cache keeps
+    nothing on disk, or the disk is full, the payload is lost, as it is useless anyway.
+    """
+    from cacheness.payloads.layout import file_mode, make_subdirectory
+
+    directory = os.path.join(config.cache_dir, "quarantine")
+    if not os.path.isdir(config.cache_dir):
+        return
+    base = os.path.join(directory, f"{entry.generation:016x}")
+    record = {name: value for name, value in asdict(entry).items() if name != "inline"}
+    try:
+        make_subdirectory(directory, config)
+        _write(
+            f"{base}.json", json.dumps(record, indent=1, default=str).encode(), file_mode(config)
+        )
+        if entry.inline is not None:
+            _write(f"{base}.payload", entry.inline, file_mode(config))
+        elif entry.blob is not None:
+            _write(f"{base}.payload", bytes(blobs().read(entry.blob)), file_mode(config))
+    except (OSError, ValueError):
+        pass
+    if entry.blob is not None:
+        try:
+            blobs().delete(entry.blob)
+        except (OSError, ValueError):
+            return
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    with open(os.open(path, flags, mode), "wb") as file:
+        file.write(content)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""A script that only reads one small value imports next to nothing for it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cacheness import UnifiedCache
+
+HEAVY = {
+    "blosc2",
+    "importlib.metadata",
+    "logging",
+    "numpy",
+    "pandas",
+    "pluggy",
+    "pyarrow",
+    "rich",
+    "sqlalchemy",
+    "tensorflow",
+    "typer",
+}
+
+# Each costs a new process a part of a millisecond, so one more is a decision.
+OURS_AT_A_HIT = {
+    "cacheness",
+    "cacheness.backends",
+    "cacheness.backends.base",
+    "cacheness.backends.sqlite",
+    "cacheness.backends.sqlite_rows",
+    "cacheness.builtins",
+    "cacheness.compressors",
+    "cacheness.compressors.base",
+    "cacheness.compressors.none",
+    "cacheness.config",
+    "cacheness.core",
+    "cacheness.engine",
+    "cacheness.errors",
+    "cacheness.forks",
+    "cacheness.handlers",
+    "cacheness.handlers.base",
+    "cacheness.handlers.json",
+    "cacheness.handlers.json_text",
+    "cacheness.hits",
+    "cacheness.keys",
+    "cacheness.keys.encoding",
+    "cacheness.naming",
+    "cacheness.payloads",
+    "cacheness.payloads.checksum",
+    "cacheness.payloads.context",
+    "cacheness.payloads.decode",
+    "cacheness.payloads.layout",
+    "cacheness.plugins",
+    "cacheness.plugins.discovery",
+    "cacheness.plugins.registry",
+    "cacheness.switch",
+}
+
+TELL_IMPORTS = """
+import sys
+before = set(sys.modules)
+{program}
+imported = sorted(set(sys.modules) - before)
+import json
+print(json.dumps(imported))
+"""
+
+
+def imports_of(program):
+    """What a new process imports while it runs the program."""
+    text = TELL_IMPORTS.format(program=program)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return set(json.loads(done.stdout))
+
+
+def heavy(imported):
+    return {name for name in imported if name in HEAVY or name.partition(".")[0] in HEAVY}
+
+
+@pytest.mark.parametrize(
+    "value", [{"score": 0.93, "classes": ["a", "b"]}, "text", b"bytes", 7, None, [1.5, True]]
+)
+def test_a_first_small_hit_imports_nothing_heavy(tmp_path, value):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(value, experiment="a", lr=0.1)
+
+    imported = imports_of(
+        f"""
+from cacheness import UnifiedCache
+cache = UnifiedCache({str(tmp_path)!r})
+assert cache.get(experiment="a", lr=0.1, default=cache) == {value!r}
+"""
+    )
+
+    assert heavy(imported) == set()
+
+
+def test_a_first_small_hit_imports_exactly_these_modules_of_ours(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put({"score": 0.93}, experiment="a", lr=0.1)
+
+    imported = imports_of(
+        f"""
+from cacheness import UnifiedCache
+assert UnifiedCache({str(tmp_path)!r}).get(experiment="a", lr=0.1) == {{"score": 0.93}}
+"""
+    )
+
+    assert {name for name in imported if name.startswith("cacheness")} == OURS_AT_A_HIT
+
+
+def test_a_first_hit_of_a_cached_function_imports_nothing_heavy(tmp_path):
+    (tmp_path / "work.py").write_text("def square(x):\n    return {'square': x * x}\n")
+    program = f"""
+sys.path.insert(0, {str(tmp_path)!r})
+from cacheness import UnifiedCache, cached
+from work import square
+remembered = cached(square, cache=UnifiedCache({str(tmp_path / "cache")!r}))
+assert remembered(12) == {{"square": 144}}
+assert remembered.cache_info().hits == HITS
+"""
+    imports_of(program.replace("HITS", "0"))
+
+    imported = imports_of(program.replace("HITS", "1"))
+
+    assert heavy(imported) == set()
+
+
+def test_importing_the_package_imports_nothing_of_it():
+    imported = imports_of("import cacheness")
+
+    assert {name for name in imported if name.startswith("cacheness")} == {"cacheness"}
