@@ -16,14 +16,14 @@ KEYS = [f"key-{i}" for i in range(50)]
 def value_of(key, worker, number):
     """Some are inline, some are blobs; each says whose it is, all over."""
     size = 20_000 if number % 2 else 10
-    return np.full(size, KEYS.index(key) * 1_000_000 + worker * 100_000 + number % 100_000)
+    return np.full(size, KEYS.index(key) * 10**9 + worker * 10**6 + number % 10**6)
 
 
 def check(key, value):
     if value is None:
         return
     assert (value == value[0]).all(), f"torn value under {key}"
-    assert int(value[0]) // 1_000_000 == KEYS.index(key), f"another key's value under {key}"
+    assert int(value[0]) // 10**9 == KEYS.index(key), f"another key's value under {key}"
 
 
 def hammer(directory, worker, seconds, failures, backend):
@@ -116,6 +116,7 @@ def test_a_new_directory_is_opened_by_many_processes_at_the_same_instant(tmp_pat
         worker.join(120)
 
     assert failures.empty(), failures.get()
+    assert [worker.exitcode for worker in workers] == [0] * 40
     with UnifiedCache(tmp_path / "new") as cache:
         assert len(cache) == 40
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 import zipfile
 
 import pytest
@@ -123,7 +124,11 @@ def test_code_without_source_is_followed_too():
 
 
 def test_in_a_repl_digests_are_the_same_in_each_process():
-    lines = "import sys\nfrom cacheness.keys.code import code_digest\ndef f(x):\n  return x in {'a', 'b', 'c'}\n\nprint(code_digest(f))\n"
+    lines = (
+        "from cacheness.keys.code import code_digest\n"
+        "def f(x):\n  return x in {'a', 'b', 'c'}\n\n"
+        "print(code_digest(f))\n"
+    )
 
     outputs = {
         subprocess.run(
@@ -270,7 +275,8 @@ class Model(Base):
 
 
 def f(x):
-    return helper(x) * RATE, NAMES, TABLE, Model().fit(), other.LIMIT, adder(x), picker(0), sorted(x)
+    more = Model().fit(), other.LIMIT, adder(x), picker(0), sorted(x)
+    return helper(x) * RATE, NAMES, TABLE, more
 """
 
 
@@ -399,7 +405,7 @@ def test_what_is_not_followed_is_listed(project):
 
     assert reasons == {
         "mod.model": "a mod.Model",
-        "mod.many": "a builtins.list of 1000",
+        "mod.many": "a list of 1000",
         "mod.later": "not defined when the digest was made",
     }
 
@@ -592,6 +598,11 @@ def test_code_off_and_further_dependencies(project):
     assert code_digest(mod2.f, follow="off", extra=[mod2.g]) not in ("", plain)
 
 
+def test_a_further_dependency_without_a_value_is_refused():
+    with pytest.raises(UnhashableParameterError, match="code=.*object"):
+        code_digest(abs, extra=[object()])
+
+
 def test_a_module_as_further_dependency_counts_whole(project):
     mod = project(text="def f(x): return x\n", part="def g(x): return x\nRATE = 1\n")
     part = project("part")
@@ -647,7 +658,7 @@ def test_warnings_of_the_source_are_not_repeated(project):
     text = "def f(x):\n    return '\\d' is x\n"
     namespace = {"__name__": "__main__"}
     linecache.cache["<cell 3>"] = (len(text), None, text.splitlines(True), "<cell 3>")
-    with pytest.warns(Warning):
+    with warnings.catch_warnings(action="ignore"):
         exec(compile(text, "<cell 3>", "exec"), namespace)
 
     assert "bytecode" not in str(CodeDigest(namespace["f"]).files())

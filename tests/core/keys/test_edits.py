@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+SOURCES = HERE.parents[2] / "cacheness-core" / "src"
 
 
 def _load(name):
@@ -39,11 +40,11 @@ def _write(folder, edit=None):
     return str(folder)
 
 
-def _digests(folders, seed="0", python=sys.executable):
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
+def _digests(folders, seed="0", python=sys.executable, **environment):
+    environment |= {"PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(
         [python, str(HERE / "print_digests.py"), *folders],
-        env=environment,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -85,3 +86,16 @@ def test_nothing_of_the_project_is_left_out(digests):
     assert not_followed == {"job.SEEN": "changed by the code itself"}
     assert parts["distribution extlib"] == "1.0"
     assert {"function deep:factor", "module later", "class shapes.Shape"} <= set(parts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_every_digest_is_the_same_on_every_python_that_is_here(tmp_path, version, python_of):
+    python = python_of(version)
+    folders = [_write(tmp_path / "before")]
+    folders += [_write(tmp_path / str(i), edit) for i, edit in enumerate(edits.EDITS)]
+
+    here = _digests(folders, PYTHONPATH=str(SOURCES))
+    there = _digests(folders, python=python, seed="3", PYTHONPATH=str(SOURCES))
+
+    assert there == here

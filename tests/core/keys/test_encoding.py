@@ -186,6 +186,11 @@ def test_a_name_that_is_no_string_is_refused():
         params_key({1: "a"})
 
 
+def test_a_version_without_a_value_is_refused():
+    with pytest.raises(UnhashableParameterError, match="'version'.*object"):
+        FunctionKey("module:f", "", object())
+
+
 def test_names_that_are_equal_strings_share_a_plan():
     class Name(str):
         __slots__ = ()

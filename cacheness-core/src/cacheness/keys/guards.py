@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Guards"]
 
-_PLAIN = (FunctionType, BuiltinFunctionType, ModuleType)
+_PLAIN = frozenset((FunctionType, BuiltinFunctionType, ModuleType, type))
 
 
 class Guards:
@@ -102,4 +102,4 @@ class Guards:
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, _PLAIN) or type(value) is type
+    return type(value) in _PLAIN

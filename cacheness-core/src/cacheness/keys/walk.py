@@ -219,12 +219,13 @@ class Walk:
         parts = (name, origin.distribution, origin.version)
         return named("library", *[encode(part) for part in parts])
 
-    def _note_unfollowed(self, label: str, value: object) -> None:
-        home = type(value).__module__
+    def _note_unfollowed(self, label: str, value: Any) -> None:
+        kind = type(value)
+        home = kind.__module__
         if home in ("typing", "types", "logging") or order_calls_only(value):
             return
-        size = f" of {len(value)}" if isinstance(value, (list, dict, set, tuple)) else ""
-        self.not_followed[label] = f"a {type_name(type(value))}{size}"
+        size = f" of {len(value)}" if kind in (list, dict, set, tuple) else ""
+        self.not_followed[label] = f"a {type_name(kind).removeprefix('builtins.')}{size}"
 
     # --- nodes ------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from cacheness.errors import CannotHandleError, SerializationError
 from cacheness.payloads.archive import ArchiveWriter, Part
@@ -31,8 +31,7 @@ _PIECE = 1 << 20
 """Checksummed and written at a time, so that it is still in the processor's cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A payload that lies in the store, or inline here, and what its entry says of it."""
 
     handler: str

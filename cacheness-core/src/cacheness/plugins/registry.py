@@ -143,6 +143,7 @@ class Registry:
         self._compressors: dict[str, Compressor] = {}
         self._order: list[tuple[HandlerSpec, str]] | None = None
         self._types: dict[str, type] = {}
+        self._by_type: dict[type, tuple[int, tuple[LoadedHandler, ...]]] = {}
 
     # --- by name ----------------------------------------------------------------------
 
@@ -220,7 +221,7 @@ class Registry:
 
     def handlers_for(self, obj: object) -> Iterator[LoadedHandler]:
         """The handlers that say they take the object, in the order in which to try them."""
-        for loaded in self._candidates(obj):
+        for loaded in self._candidates(type(obj)):
             try:
                 takes = loaded.handler.can_handle(obj)
             except Exception as error:  # noqa: BLE001  # an author's code must not fail a put
@@ -247,12 +248,19 @@ class Registry:
         """All handlers, in the order in which they are asked."""
         return [spec for spec, _ in self._ordered()]
 
-    def _candidates(self, obj: object) -> Iterator[LoadedHandler]:
-        for spec, _ in self._ordered():
-            if not spec.types or self._matches(spec, type(obj)):
-                loaded = self._loaded_or_reported(spec)
-                if loaded is not None:
-                    yield loaded
+    def _candidates(self, of: type) -> tuple[LoadedHandler, ...]:
+        """The handlers that a type's objects are shown to, in order.
+
+        Remembered until another module is imported, since that may be the one by whose
+        name a spec knows the type.
+        """
+        imported = len(sys.modules)
+        known = self._by_type.get(of)
+        if known is None or known[0] != imported:
+            specs = [spec for spec, _ in self._ordered() if not spec.types or self._matches(spec, of)]
+            loaded = tuple(one for one in map(self._loaded_or_reported, specs) if one is not None)
+            known = self._by_type[of] = (len(sys.modules), loaded)
+        return known[1]
 
     def _loaded_or_reported(self, spec: HandlerSpec) -> LoadedHandler | None:
         try:
@@ -335,6 +343,7 @@ class Registry:
         with self._lock:
             self._loaded.pop(name, None)
             self._order = None
+            self._by_type = {}
 
 
 _found: list[FoundEntryPoint] | None = None

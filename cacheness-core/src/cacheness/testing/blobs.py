@@ -65,7 +65,10 @@ class BlobBackendContract(StoreContract):
         assert isinstance(backend, BlobBackend), "derive it from cacheness.BlobBackend"
 
         @settings(
-            max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+            max_examples=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
         )
         @given(st.lists(st.binary(max_size=3000), max_size=6), st.integers(0, 2**128 - 1))
         def check(pieces: list[bytes], number: int) -> None:
