@@ -8,9 +8,10 @@ import sys
 import textwrap
 import threading
 
-import cacheness
 import numpy as np
 import pytest
+
+import cacheness
 from cacheness import (
     CachenessWarning,
     ConfigError,

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheness.errors import ConfigError
-from cacheness.filters import RESERVED_NAMES, Condition, Filter, cost_rank, eviction_order
+from cacheness.filters import Condition, Filter, cost_rank, eviction_order
+from cacheness.naming import RESERVED
 from cacheness.testing.strategies import json_values
 
 SUMMARY: dict[str, Any] = {
@@ -187,7 +188,7 @@ def test_not_a_number_selects_nothing_and_says_so() -> None:
         Filter.parse({"n": [1, float("nan")]})
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_NAMES - {"params", "prefix", "tags"}))
+@pytest.mark.parametrize("name", sorted(RESERVED - {"params", "prefix", "tags"}))
 def test_no_reserved_name_is_a_parameter_unless_in_params(name: str) -> None:
     with pytest.raises(TypeError, match=name):
         Filter.parse({name: 1})

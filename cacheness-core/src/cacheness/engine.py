@@ -144,7 +144,7 @@ class Engine:
         self, key: str, obj: object, encoded: Encoded, details: dict[str, Any]
     ) -> Entry | None:
         """The entry of an encoded payload; None where it needs a signature and no key is."""
-        from cacheness.entry import Entry
+        from cacheness.entry import build_entry
 
         now = time()
         ttl = details["ttl_seconds"]
@@ -157,7 +157,7 @@ class Engine:
         if signed and signature is None:
             self._drop_blob(encoded.blob)
             return None
-        return Entry(
+        return build_entry(
             namespace=self.config.namespace,
             cache_key=key,
             generation=generation,

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Entry"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Entry", "build_entry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +87,45 @@ class Entry:
     """The caller's own JSON."""
     distribution: str = ""
     """The distribution that the handler came from; empty for one of a process."""
+
+
+def _builder() -> Callable[..., Entry]:
+    """Compile a function that takes an entry's fields as keywords, as `Entry` does.
+
+    A frozen dataclass sets each of its fields through `object.__setattr__`, which takes
+    7 µs of a small put's 40 for all of them. This sets them on a twin with the same
+    slots, and then makes the twin an `Entry`: 1.5 µs.
+    """
+    defaults: dict[str, Any] = {}
+    arguments, settings = [], []
+    for of in fields(Entry):
+        default = ""
+        if of.default is not MISSING:
+            defaults[f"_{of.name}"] = of.default
+            default = f"=_{of.name}"
+        elif of.default_factory is not MISSING:
+            defaults[f"_{of.name}"] = None
+            default = f"=_{of.name}"
+            defaults[f"_make_{of.name}"] = of.default_factory
+        arguments.append(f"{of.name}{default}")
+        made = f" if {of.name} is not None else _make_{of.name}()"
+        settings.append(f"{of.name}{made if f'_make_{of.name}' in defaults else ''}")
+    lines = [
+        f"def build_entry(*, {', '.join(arguments)}):",
+        "    entry = _Twin()",
+        *(
+            f"    entry.{of.name} = {value}"
+            for of, value in zip(fields(Entry), settings, strict=True)
+        ),
+        "    entry.__class__ = _Entry",
+        "    return entry",
+    ]
+    twin = type("_Twin", (), {"__slots__": tuple(of.name for of in fields(Entry))})
+    namespace: dict[str, Any] = {**defaults, "_Twin": twin, "_Entry": Entry}
+    exec("\n".join(lines), namespace)  # noqa: S102  # the source names our own fields only
+    build: Callable[..., Entry] = namespace["build_entry"]
+    return build
+
+
+build_entry = _builder()
+"""[hot] `Entry`, quicker to make; keywords only."""

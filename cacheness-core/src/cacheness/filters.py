@@ -38,9 +38,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from cacheness.entry import Entry
 from cacheness.errors import ConfigError
+from cacheness.naming import RESERVED
 
 __all__ = [
-    "RESERVED_NAMES",
     "Condition",
     "Fields",
     "Filter",
@@ -63,32 +63,6 @@ Operator: TypeAlias = Literal[
     "overlaps",
 ]
 """``lacks`` (no such element) and ``overlaps`` (any of these elements) are of ``tags`` only."""
-
-RESERVED_NAMES = frozenset(
-    {
-        "all_namespaces",
-        "cache_key",
-        "compressor",
-        "cost_seconds",
-        "custom_metadata",
-        "default",
-        "description",
-        "flight_timeout",
-        "handler",
-        "mmap",
-        "options",
-        "params",
-        "pin",
-        "prefix",
-        "progress",
-        "secret",
-        "tags",
-        "trust",
-        "ttl_seconds",
-        "where",
-    }
-)
-"""Names that are never parameters; one that is goes in ``params={…}``."""
 
 _SUFFIXES: dict[str, Operator] = {
     "ne": "ne",
@@ -231,7 +205,7 @@ def _conditions(name: str, value: Any) -> list[Condition]:
         return [_condition(name, path, operator, value)]
     if bare.startswith("entry__"):
         return _of_field(name, bare.removeprefix("entry__").split("__"), operator, value)
-    if bare in RESERVED_NAMES:
+    if bare in RESERVED:
         raise TypeError(_reserved(name, bare))
     return [_condition(name, ("params", bare), operator, value)]
 

@@ -181,24 +181,29 @@ def test_compaction_leaves_nothing_of_a_killed_one(
     assert not os.path.exists(f"{log}.1234.abcd.tmp")
 
 
-def test_a_compaction_that_fails_fails_no_put(
+def test_a_compaction_that_fails_fails_no_put_and_is_not_tried_at_each(
     open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_backend, "_SLACK", 0)
     backend = open_backend()
+    tried = []
 
     def full(*_: object) -> None:
+        tried.append(os.stat(log).st_size)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
-        for number in range(5):
+        for number in range(50):
             backend.put_entry(make_entry("k", description=str(number)))
 
+    assert 2 <= len(tried) <= 7, "each time at twice the length"
     assert [name for name in os.listdir(os.path.dirname(log)) if name.endswith(".tmp")] == []
-    assert contents(open_backend())["k"].description == "4"
-    backend.put_entry(make_entry("k", description="last"))
-    assert contents(open_backend())["k"].description == "last"
+    assert contents(open_backend())["k"].description == "49"
+    for number in range(100):
+        backend.put_entry(make_entry("k", description=str(number)))
+    assert contents(open_backend())["k"].description == "99"
+    assert os.stat(log).st_size < tried[0], "and then it succeeds"
 
 
 # --- crashes --------------------------------------------------------------------------------

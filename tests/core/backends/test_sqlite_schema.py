@@ -1,9 +1,10 @@
 """The live SQLite schema and SQLAlchemy's description of it can't drift apart."""
 
-from cacheness import UnifiedCache
-from cacheness.backends import sql
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.schema import CreateColumn
+
+from cacheness import UnifiedCache
+from cacheness.backends import sql
 
 
 def described(table):

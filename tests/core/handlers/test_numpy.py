@@ -94,9 +94,11 @@ def test_what_comes_of_shared_memory_can_be_written_to(dump, MemoryContext, arra
     back = HANDLER.loads(memoryview(payload), metadata, MemoryContext())
 
     assert back.flags.writeable == array.flags.writeable
-    if back.flags.writeable and back.size:
+    if back.flags.writeable and back.nbytes:
         before = bytes(payload)
-        back.reshape(-1, copy=False).view("u1")[:] ^= 255 if back.flags.c_contiguous else 0
+        flat = (back.T if back.flags.f_contiguous else back).reshape(-1)
+        flat.view("u1")[:] ^= 255
+        assert np.shares_memory(flat, back)
         assert payload == before
 
 

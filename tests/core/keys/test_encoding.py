@@ -63,7 +63,7 @@ def strict(value):
     return (kind, value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(values, values)
 @example([1, [2]], [[1], 2])
 @example(["a", "b"], ["ab", ""])
@@ -94,6 +94,7 @@ def rebuilt(value):
     return value
 
 
+@settings(max_examples=50)
 @given(st.lists(values, max_size=3), st.lists(values, max_size=3))
 def test_no_encoding_is_a_prefix_of_another_sequence(left, right):
     joined = [b"".join(map(encode, parts)) for parts in (left, right)]
@@ -101,6 +102,7 @@ def test_no_encoding_is_a_prefix_of_another_sequence(left, right):
     assert (joined[0] == joined[1]) == (strict(left) == strict(right))
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=4), values, max_size=4))
 def test_the_order_of_parameters_does_not_matter(params):
     backwards = dict(reversed(params.items()))

@@ -9,6 +9,7 @@ those of the language and numpy; with ``--write`` it puts them into
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -251,7 +252,14 @@ def _versions(needs: tuple[str, ...]) -> dict[str, str]:
     """The versions on which a vector depends; numpy's handler keeps its bytes in all of them."""
     names = [name for name in needs if name not in ("numpy", "tzdata")]
     names = [name for name in names if not name.startswith("cacheness_")]
-    return {name: sys.modules[name].__version__ for name in names}
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return sys.modules[name].__version__
 
 
 def _vector(text: str, needs: tuple[str, ...], scope: dict[str, object]) -> dict[str, object]:

@@ -120,9 +120,11 @@ def test_a_plugin_is_found_by_its_entry_point_alone(tmp_path):
             def put(self, obj, file_path): open(file_path, "w").write(repr(obj)); return {}
             def get(self, file_path): return complex(open(file_path).read())
         @hookimpl
-        def cacheness_handlers(): return [HandlerSpec("cplx", "myplug:TextHandler", ("builtins.complex",), 100)]
+        def cacheness_handlers():
+            return [HandlerSpec("cplx", "myplug:TextHandler", ("builtins.complex",), 100)]
         @hookimpl
-        def cacheness_metadata_backends(): return [BackendSpec("mine", "cacheness.backends.memory:MemoryBackend")]
+        def cacheness_metadata_backends():
+            return [BackendSpec("mine", "cacheness.backends.memory:MemoryBackend")]
     """
     script = """
         from cacheness import UnifiedCache

@@ -242,9 +242,7 @@ class MetadataBackend(ABC):
         removed = []
         for summary in list(self.iter_entry_summaries()):
             if filter.matches(summary):
-                old = self.delete_entry(
-                    summary["cache_key"], if_generation=summary["generation"]
-                )
+                old = self.delete_entry(summary["cache_key"], if_generation=summary["generation"])
                 if old is not None:
                     removed.append(old)
         return removed
@@ -278,7 +276,9 @@ class MetadataBackend(ABC):
         """A small side table (tombstones, statistics, digests): name → JSON."""
         return {}
 
-    def write_notes(self, kind: str, notes: Mapping[str, Any]) -> None:
+    def write_notes(  # noqa: B027  # keeping none is a choice
+        self, kind: str, notes: Mapping[str, Any]
+    ) -> None:
         """Merge into a side table; a value of None removes its name.
 
         A backend that keeps no notes forgets them, which costs explanations, not results.

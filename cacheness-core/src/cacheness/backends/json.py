@@ -86,6 +86,7 @@ class JsonBackend(MetadataBackend):
         self._busy = False
         self._state = Replay()
         self._version = 0
+        self._compact_from = 0
         self._warned = False
         self._closed = False
         with self._reading():
@@ -352,11 +353,12 @@ class JsonBackend(MetadataBackend):
         for operation, place in zip(operations, places, strict=True):
             self._state.apply(operation, place)
         self._version += 1
-        if self._journal.end > 2 * self._state.live_bytes + _SLACK:
+        if self._journal.end > max(2 * self._state.live_bytes + _SLACK, self._compact_from):
             self._compact()
 
     def _compact(self) -> None:
-        """Replace the log by a shorter one; where that fails, a later write tries again."""
+        """Replace the log by a shorter one; where that fails, try again at twice the length."""
+        self._compact_from = 2 * self._journal.end
         moved: list[Line | None] = []
 
         def lines() -> Iterator[bytes]:
@@ -369,6 +371,7 @@ class JsonBackend(MetadataBackend):
         except OSError:
             return
         self._state.moved(moved, places)
+        self._compact_from = 0
 
     def _delete_if(self, cache_key: str, condition: Callable[[Entry], bool]) -> Entry | None:
         with self._writing() as (space, operations):

@@ -135,10 +135,10 @@ def _empty_details() -> dict[str, Any]:
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
     """A row with the payload, or NULL for it, as an entry."""
-    from cacheness.entry import Entry
+    from cacheness.entry import build_entry
 
     summary = summary_of(row[:-1])
-    return Entry(inline=row[-1], **summary)
+    return build_entry(inline=row[-1], **summary)
 
 
 def _dump(value: Any) -> str:

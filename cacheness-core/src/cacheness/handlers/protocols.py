@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from cacheness.handlers.base import HandlerContext
+if TYPE_CHECKING:
+    from cacheness.handlers.base import HandlerContext
 
 __all__ = [
     "Buffer",

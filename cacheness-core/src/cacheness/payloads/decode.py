@@ -13,8 +13,10 @@ from cacheness.errors import (
     PluginNotInstalledError,
     SignatureError,
 )
+from cacheness.payloads.buffers import checked_size, decompressed, private_buffer
 from cacheness.payloads.checksum import Checksum, checksum_of
 from cacheness.payloads.context import EMPTY, GetContext
+from cacheness.payloads.missing import not_installed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,14 +26,11 @@ if TYPE_CHECKING:
     from cacheness.backends.base import StoredPayload
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
-    from cacheness.handlers.protocols import Buffer
     from cacheness.payloads.signing import Signer, Verdict
     from cacheness.plugins.registry import LoadedHandler, Registry
 
 __all__ = ["BadSignatureError", "Decoder", "UndecodableError"]
 
-_PAGED = 256 << 10
-"""From this size a payload is read into pages of its own, which nothing zeroes first."""
 _MOST_VERIFIED = 100_000
 
 
@@ -280,7 +279,7 @@ class _Reading:
                 raise BlobCorruptedError(f"entry {self._cache_key}: the checksum differs")
             return memoryview(self._inline)
         blobs, name = self._reachable_blob()
-        target = _private_buffer(self._stored_bytes)
+        target = private_buffer(self._stored_bytes)
         checksum = Checksum(self._checksum) if compare else None
         read = 0
         try:
@@ -361,10 +360,8 @@ class _Reading:
         sizes = metadata.get("_chunks")
         try:
             if sizes is None:
-                return _checked_size(
-                    memoryview(codec.decompress(stored, max_size=logical)), logical
-                )
-            return _joined(stored, sizes, logical, codec.decompress)
+                return checked_size(memoryview(codec.decompress(stored, max_size=logical)), logical)
+            return decompressed(stored, sizes, logical, codec.decompress)
         except (ValueError, TypeError, OverflowError) as error:
             raise UndecodableError from error
 
@@ -472,82 +469,9 @@ def _mapping(metadata: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
     return metadata
 
 
-def _private_buffer(size: int) -> memoryview:
-    """Writeable memory that nobody else sees; large ones start on a page."""
-    if 0 <= size < _PAGED:
-        return memoryview(bytearray(size))
-    from mmap import mmap
-
-    try:
-        return memoryview(mmap(-1, size))
-    except (OSError, ValueError, OverflowError) as error:
-        raise BlobCorruptedError(f"a payload of {size} bytes can't be read: {error}") from None
-
-
 def _checksum_of_file(path: str, algorithm: str) -> Checksum:
     checksum = Checksum(algorithm)
     with open(path, "rb", buffering=0) as file:
         while piece := file.read(1 << 20):
             checksum.update(piece)
     return checksum
-
-
-def _checked_size(payload: memoryview, logical: int) -> memoryview:
-    if len(payload) != logical:
-        raise ValueError(f"it decompresses to {len(payload)} bytes, not {logical}")
-    return payload
-
-
-def _joined(
-    stored: memoryview, sizes: Any, logical: int, decompress: Callable[..., Buffer]
-) -> memoryview:
-    """Decompress chunk by chunk into one buffer; every number is checked before its use."""
-    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
-        raise ValueError("its chunk sizes are no list of sizes")
-    target = _private_buffer(logical)
-    at = done = 0
-    for size in sizes:
-        chunk = memoryview(decompress(stored[at : at + size], max_size=logical - done))
-        target[done : done + len(chunk)] = chunk
-        at += size
-        done += len(chunk)
-    if done != logical or at != len(stored):
-        raise ValueError(f"its chunks give {done} bytes, not {logical}")
-    return target
-
-
-def not_installed(
-    cache_key: str, handler: str, distribution: str, *, trusted: bool
-) -> PluginNotInstalledError:
-    """The error for an entry whose handler is missing.
-
-    Args:
-        cache_key: The entry.
-        handler: The handler's name, as the entry says.
-        distribution: Where it came from, as the entry says.
-        trusted: Whether the entry's signature holds, so that a stranger's distribution
-            may be put after ``pip install``: an unsigned entry could name anything.
-    """
-    where = f"entry {cache_key} was stored by the handler {handler!r}"
-    if not distribution:
-        return PluginNotInstalledError(
-            f"{where}, which a process registered with register_handler: "
-            "import the module that does so first"
-        )
-    if distribution in OWN_DISTRIBUTIONS or (trusted and _is_distribution_name(distribution)):
-        return PluginNotInstalledError(
-            f"{where} of {distribution}, which is not installed: pip install {distribution}"
-        )
-    return PluginNotInstalledError(f"{where} of a plugin that is not installed here")
-
-
-def _is_distribution_name(name: str) -> bool:
-    from re import ASCII, fullmatch
-
-    return fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", name, ASCII) is not None
-
-
-OWN_DISTRIBUTIONS = frozenset(
-    {"cacheness-core", "cacheness-pandas", "cacheness-tensorflow", "cacheness-postgres"}
-)
-"""What this project publishes, named here for that message alone."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pluggy
 
 from cacheness import builtins, hookspecs
-from cacheness.plugins.registry import HOOKS, load_target, report
 from cacheness.plugins.specs import BackendSpec, CompressorSpec, HandlerSpec
+from cacheness.plugins.tables import HOOKS, load_target, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cacheness.events import Event
     from cacheness.plugins.discovery import FoundEntryPoint
-    from cacheness.plugins.registry import _Table
+    from cacheness.plugins.tables import Table
 
 __all__ = ["API_VERSION", "collect", "hookimpl"]
 
@@ -35,7 +35,7 @@ _SPECS: dict[str, type] = {
 
 
 def collect(
-    points: Iterable[FoundEntryPoint], tables: dict[str, _Table]
+    points: Iterable[FoundEntryPoint], tables: dict[str, Table]
 ) -> tuple[Callable[[Event], None], ...]:
     """Fill the tables with what the core and the plugins provide; give the observers.
 

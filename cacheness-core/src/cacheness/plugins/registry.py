@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import sys
 from _thread import RLock
-from importlib import import_module
 
 from cacheness import builtins
 from cacheness.errors import (
     ConfigError,
     HandlerNotFoundError,
-    PluginWarning,
-    warn,
 )
 from cacheness.plugins.discovery import OBSERVERS, find_entry_points
+from cacheness.plugins.tables import HOOKS, Table, load_target, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,14 +40,6 @@ __all__ = [
 
 PROCESS = ""
 """The distribution of a handler that was registered in this process, without packaging."""
-
-HOOKS = {
-    "cacheness_handlers": "handler",
-    "cacheness_metadata_backends": "metadata backend",
-    "cacheness_blob_backends": "blob backend",
-    "cacheness_compressors": "compressor",
-}
-"""Each hook that returns specs, and what it calls them."""
 
 
 class LoadedHandler:
@@ -86,47 +76,6 @@ class LoadedHandler:
         self.describe = getattr(handler, "describe", None)
 
 
-def load_target(target: Any) -> Any:
-    """The object that a spec's target is or names.
-
-    Raises:
-        ImportError, AttributeError: There is none.
-    """
-    if not isinstance(target, str):
-        return target
-    module, _, path = target.partition(":")
-    found: Any = import_module(module)
-    for name in filter(None, path.split(".")):
-        found = getattr(found, name)
-    return found
-
-
-class _Table:
-    """The specs of one hook by name, each with the distribution that it came from."""
-
-    __slots__ = ("distributions", "kind", "specs")
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.specs: dict[str, Any] = {}
-        self.distributions: dict[str, str] = {}
-
-    def add(self, plugin: str, distribution: str, spec: Any) -> None:
-        """Take a spec in, or report why not."""
-        if spec.name in self.specs:
-            holder = self.distributions[spec.name] or "this process"
-            reason = f"{holder} already has the {self.kind} {spec.name!r}; choose another name"
-            report(plugin, f"the {self.kind} hook", reason)
-            return
-        self.specs[spec.name] = spec
-        self.distributions[spec.name] = distribution
-
-
-def report(plugin: str, where: str, reason: str) -> None:
-    """Tell the user that a plugin, or one thing of it, is left out."""
-    warn(f"plugin {plugin} was skipped at {where}: {reason}", PluginWarning, stacklevel=4)
-
-
 class Registry:
     """All that is registered, for caches that leave the same plugins out.
 
@@ -137,7 +86,7 @@ class Registry:
     def __init__(self, disabled: frozenset[str]) -> None:
         self._disabled = disabled
         self._lock = RLock()
-        self._tables: dict[str, _Table] | None = None
+        self._tables: dict[str, Table] | None = None
         self._observers: tuple[Callable[[Event], None], ...] | None = None
         self._loaded: dict[str, LoadedHandler] = {}
         self._compressors: dict[str, Compressor] = {}
@@ -257,7 +206,9 @@ class Registry:
         imported = len(sys.modules)
         known = self._by_type.get(of)
         if known is None or known[0] != imported:
-            specs = [spec for spec, _ in self._ordered() if not spec.types or self._matches(spec, of)]
+            specs = [
+                spec for spec, _ in self._ordered() if not spec.types or self._matches(spec, of)
+            ]
             loaded = tuple(one for one in map(self._loaded_or_reported, specs) if one is not None)
             known = self._by_type[of] = (len(sys.modules), loaded)
         return known[1]
@@ -315,7 +266,7 @@ class Registry:
             if not self._disabled & {point.name, point.distribution, point.plugin_name}
         ]
 
-    def discovered(self) -> dict[str, _Table]:
+    def discovered(self) -> dict[str, Table]:
         tables = self._tables
         if tables is None:
             with self._lock:
@@ -324,8 +275,8 @@ class Registry:
                 tables = self._tables
         return tables
 
-    def _discover(self) -> dict[str, _Table]:
-        tables = {hook: _Table(kind) for hook, kind in HOOKS.items()}
+    def _discover(self) -> dict[str, Table]:
+        tables = {hook: Table(kind) for hook, kind in HOOKS.items()}
         points = self._enabled()
         if points:
             from cacheness.plugins.manager import collect

@@ -14,7 +14,7 @@ import pytest
 
 from cacheness.backends.base import BackendContext
 from cacheness.config import CacheConfig
-from cacheness.plugins.registry import load_target
+from cacheness.plugins.tables import load_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

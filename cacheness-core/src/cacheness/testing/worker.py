@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cacheness.backends.base import BackendContext
 from cacheness.config import CacheConfig
 from cacheness.entry import Entry
-from cacheness.plugins.registry import load_target
+from cacheness.plugins.tables import load_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable

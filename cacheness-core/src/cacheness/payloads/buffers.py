@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""The memory that payloads are read and decompressed into."""
+
+from __future__ import annotations
+
+from cacheness.errors import BlobCorruptedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cacheness.handlers.protocols import Buffer
+
+__all__ = ["checked_size", "decompressed", "private_buffer"]
+
+_PAGED = 256 << 10
+"""From this size a payload is read into pages of its own, which nothing zeroes first."""
+
+
+def private_buffer(size: int) -> memoryview:
+    """Writeable memory that nobody else sees; large ones start on a page."""
+    if 0 <= size < _PAGED:
+        return memoryview(bytearray(size))
+    from mmap import mmap
+
+    try:
+        return memoryview(mmap(-1, size))
+    except (OSError, ValueError, OverflowError) as error:
+        raise BlobCorruptedError(f"a payload of {size} bytes can't be read: {error}") from None
+
+
+def checked_size(payload: memoryview, logical: int) -> memoryview:
+    """The payload itself; `ValueError` where its size is not the one that was recorded."""
+    if len(payload) != logical:
+        raise ValueError(f"it decompresses to {len(payload)} bytes, not {logical}")
+    return payload
+
+
+def decompressed(
+    stored: memoryview, sizes: Any, logical: int, decompress: Callable[..., Buffer]
+) -> memoryview:
+    """Decompress chunk by chunk into one buffer; every number is checked before its use."""
+    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError("its chunk sizes are no list of sizes")
+    target = private_buffer(logical)
+    at = done = 0
+    for size in sizes:
+        chunk = memoryview(decompress(stored[at : at + size], max_size=logical - done))
+        target[done : done + len(chunk)] = chunk
+        at += size
+        done += len(chunk)
+    if done != logical or at != len(stored):
+        raise ValueError(f"its chunks give {done} bytes, not {logical}")
+    return target

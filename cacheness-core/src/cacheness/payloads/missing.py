@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""What to tell about an entry whose handler is not installed."""
+
+from __future__ import annotations
+
+from cacheness.errors import PluginNotInstalledError
+
+__all__ = ["OWN_DISTRIBUTIONS", "not_installed"]
+
+
+def not_installed(
+    cache_key: str, handler: str, distribution: str, *, trusted: bool
+) -> PluginNotInstalledError:
+    """The error for an entry whose handler is missing.
+
+    Args:
+        cache_key: The entry.
+        handler: The handler's name, as the entry says.
+        distribution: Where it came from, as the entry says.
+        trusted: Whether the entry's signature holds, so that a stranger's distribution
+            may be put after ``pip install``: an unsigned entry could name anything.
+    """
+    where = f"entry {cache_key} was stored by the handler {handler!r}"
+    if not distribution:
+        return PluginNotInstalledError(
+            f"{where}, which a process registered with register_handler: "
+            "import the module that does so first"
+        )
+    if distribution in OWN_DISTRIBUTIONS or (trusted and _is_distribution_name(distribution)):
+        return PluginNotInstalledError(
+            f"{where} of {distribution}, which is not installed: pip install {distribution}"
+        )
+    return PluginNotInstalledError(f"{where} of a plugin that is not installed here")
+
+
+def _is_distribution_name(name: str) -> bool:
+    from re import ASCII, fullmatch
+
+    return fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", name, ASCII) is not None
+
+
+OWN_DISTRIBUTIONS = frozenset(
+    {"cacheness-core", "cacheness-pandas", "cacheness-tensorflow", "cacheness-postgres"}
+)
+"""What this project publishes, named here for that message alone."""
