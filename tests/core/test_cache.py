@@ -24,12 +24,17 @@ from cacheness import (
     UnifiedCache,
 )
 
-BACKENDS = ("sqlite", "json", "memory")
+BACKENDS = {
+    "sqlite": {},
+    "json": {"metadata_backend": "json"},
+    "memory": {"metadata_backend": "memory"},
+    "tiered": {"memory_bytes": "10MB"},
+}
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=list(BACKENDS))
 def cache(request, tmp_path):
-    with UnifiedCache(tmp_path / "cache", metadata_backend=request.param) as made:
+    with UnifiedCache(tmp_path / "cache", **BACKENDS[request.param]) as made:
         yield made
 
 
