@@ -373,6 +373,10 @@ class UnifiedCache:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def __cacheness_key__(self) -> str:
+        """A cache that a cached function names makes no difference to its results."""
+        return "cacheness.UnifiedCache"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return UnifiedCache, (self.config,)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol,
 from cacheness.binding import binder
 from cacheness.config import parse_ttl
 from cacheness.defaults import default_cache
+from cacheness.digests import StoredDigests
 from cacheness.engine import KEPT, MISS, UNSET
 from cacheness.errors import (
     CachenessError,
@@ -24,7 +25,7 @@ from cacheness.errors import (
     UnhashableParameterError,
     warn,
 )
-from cacheness.keys.code import CodeDigest
+from cacheness.keys.code import CodeDigest, remember_in
 from cacheness.keys.encoding import FunctionKey
 from cacheness.keys.naming import function_name
 
@@ -209,6 +210,7 @@ class _Cached:
         self._function_key = FunctionKey(self.name, key_prefix, version)
         self._digest = CodeDigest(function) if code == "auto" else None
         self._warned = False
+        self._remembers = False
 
     @property
     def cache(self) -> UnifiedCache:
@@ -258,6 +260,9 @@ class _Cached:
         return self._bind(*args, **kwargs)
 
     def _key(self, params: dict[str, Any]) -> tuple[str, str]:
+        if not self._remembers:
+            self._remembers = True
+            remember_in(StoredDigests(self.cache))
         digest = "" if self._digest is None else self._digest.current()
         return self._function_key.key(digest, params), digest
 

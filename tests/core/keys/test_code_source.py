@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import os
 import subprocess
 import sys
 import textwrap
@@ -92,7 +93,7 @@ def test_in_a_repl_digests_are_the_same_in_each_process():
         subprocess.run(
             [sys.executable, "-i", "-q"],
             input=lines,
-            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHON_BASIC_REPL": "1"},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHON_BASIC_REPL": "1"},
             capture_output=True,
             text=True,
             check=True,

@@ -102,7 +102,7 @@ class JsonBackend(MetadataBackend):
                 return None
             found = stored_payload(entry)
             inline = self._inline(space.lines[cache_key])
-            return *found[:7], json_copy(entry.metadata), inline, *found[9:]
+            return *found[:7], json_copy(found[7]), inline, *found[9:]
 
     def get_entry(self, cache_key: str) -> Entry | None:
         with self._reading() as space:

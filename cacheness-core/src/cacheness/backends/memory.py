@@ -67,7 +67,7 @@ class MemoryBackend(MetadataBackend):
         if entry is None:
             return None
         found = stored_payload(entry)
-        return *found[:7], json_copy(entry.metadata), *found[8:]
+        return *found[:7], json_copy(found[7]), *found[8:]
 
     def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
         with self._using() as (store, table):

@@ -16,16 +16,21 @@ __all__ = ["checked_size", "decompressed", "private_buffer"]
 
 _PAGED = 256 << 10
 """From this size a payload is read into pages of its own, which nothing zeroes first."""
+_HUGE = 4 << 20
+"""From this size huge pages are asked for, as numpy does: 512 times fewer page faults."""
 
 
 def private_buffer(size: int) -> memoryview:
     """Writeable memory that nobody else sees; large ones start on a page."""
     if 0 <= size < _PAGED:
         return memoryview(bytearray(size))
-    from mmap import mmap
+    import mmap
 
     try:
-        return memoryview(mmap(-1, size))
+        pages = mmap.mmap(-1, size)
+        if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        return memoryview(pages)
     except (OSError, ValueError, OverflowError) as error:
         raise BlobCorruptedError(f"a payload of {size} bytes can't be read: {error}") from None
 

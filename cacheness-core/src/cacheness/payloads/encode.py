@@ -161,14 +161,14 @@ class _Encoding:
         if whole:
             return self._store_inline(b"".join(first), metadata)
         stream = chain(first, buffers)
-        codec = self._codec_for(metadata, first, size)
+        codec = self._codec_for(self._loaded, metadata, first, size)
         if codec.name == "none":
             return self._store_blob(stream, metadata, codec)
         chunks = _Compressed(stream, codec)
         return self._store_blob(chunks, metadata, codec, chunks)
 
     def _store_inline(self, payload: bytes, metadata: dict[str, Any]) -> Encoded:
-        codec = self._codec_for(metadata, [payload], len(payload))
+        codec = self._codec_for(self._loaded, metadata, [payload], len(payload))
         logical = len(payload)
         if codec.name != "none":
             payload = bytes(codec.compress(payload))
@@ -206,7 +206,7 @@ class _Encoding:
             if size <= self._encoder.inline_bytes:
                 return self._store_inline(b"".join(_pieces_of(staged)), metadata)
             first: list[Buffer] = [next(_pieces_of(staged))]
-            if self._codec_for(metadata, first, size).name == "none":
+            if self._codec_for(self._loaded, metadata, first, size).name == "none":
                 return self._adopt(staged, metadata, blobs)
             return self._store_buffers(_pieces_of(staged), metadata)
         except FileNotFoundError as error:
@@ -295,7 +295,7 @@ class _Encoding:
                 _remove(staged)
         self._data_only = self._data_only and loaded.data_only and context.data_only
         logical = sum(map(len, buffers))
-        codec = self._codec_for(metadata, list(buffers[-1:]), logical)
+        codec = self._codec_for(loaded, metadata, list(buffers[-1:]), logical)
         if codec.name != "none":
             compressed = _Compressed(iter(buffers), codec)
             buffers = tuple(compressed)
@@ -323,12 +323,17 @@ class _Encoding:
             allow_pickle=self._encoder.allow_pickle,
         )
 
-    def _codec_for(self, metadata: Mapping[str, Any], first: list[Buffer], size: int) -> Compressor:
-        """The compressor that the core is to apply."""
-        if metadata.get("compressed") or not first:
+    def _codec_for(
+        self, loaded: LoadedHandler, metadata: Mapping[str, Any], first: list[Buffer], size: int
+    ) -> Compressor:
+        """The compressor that the core is to apply.
+
+        A handler that compresses has already chosen where the choice is its own.
+        """
+        chosen = loaded.compresses and self._codec.name == "auto"
+        if chosen or metadata.get("compressed") or not first:
             return self._encoder.registry.compressor("none")
-        sample = max(first, key=len)
-        return self._codec.choose(sample, size=size)
+        return self._codec.choose(max(first, key=len), size=size)
 
     def _algorithm(self) -> str:
         """blake3 where a signature will rest on it, else the fast one."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["StoreContract"]
+
+_PATIENCE = 60
+"""Seconds until another process is taken to hang."""
 
 
 class StoreContract:
@@ -116,7 +121,7 @@ class Worker:
 
     def result(self) -> Any:
         """Wait for the task to end and give what it returned."""
-        output, _ = self._process.communicate(timeout=120)
+        output, _ = self._process.communicate(timeout=2 * _PATIENCE)
         assert self._process.returncode == 0, "the worker process failed; see its output"
         return pickle.loads(output.removeprefix(b"."))
 
@@ -153,7 +158,14 @@ def forked(task: Any) -> Any:
             os._exit(code)
     os.close(writing)
     with open(reading, "rb") as pipe:
+        ended, _, _ = select.select([pipe], [], [], _PATIENCE)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
         output = pipe.read()
     _, status = os.waitpid(child, 0)
+    assert ended, (
+        f"the forked child hung for {_PATIENCE} s: what a thread of its parent had locked at the "
+        "fork stays locked for ever (os.register_at_fork)"
+    )
     assert status == 0, "the forked child failed; see its output"
     return pickle.loads(output)
