@@ -30,6 +30,7 @@ OURS_AT_A_HIT = {
     "cacheness.backends.base",
     "cacheness.backends.sqlite",
     "cacheness.backends.sqlite_rows",
+    "cacheness.backends.statements",
     "cacheness.builtins",
     "cacheness.compressors",
     "cacheness.compressors.base",

@@ -22,6 +22,7 @@ from cacheness.backends.sqlite_rows import (
     row_of,
     summary_of,
 )
+from cacheness.backends.statements import is_forking, statements_of_this_thread
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
 from cacheness.forks import renew_in_child
 
@@ -125,10 +126,14 @@ class SQLiteBackend(MetadataBackend):
         """
         local = self._local
         try:
-            cursors = local.cursors
+            inside = local.inside
         except AttributeError:
             self._connect()
-            cursors = local.cursors
+            inside = local.inside
+        cursors = local.cursors
+        inside.depth += 1
+        if is_forking():
+            inside.wait()
         try:
             cursor = cursors.pop() if cursors else local.connection.cursor()
             row: StoredPayload | None = cursor.execute(
@@ -136,6 +141,8 @@ class SQLiteBackend(MetadataBackend):
             ).fetchone()
         except sqlite3.Error as error:
             raise self._failure(error) from error
+        finally:
+            inside.depth -= 1
         cursors.append(cursor)
         return row
 
@@ -146,12 +153,14 @@ class SQLiteBackend(MetadataBackend):
     def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
         """[hot] One statement where the key is new, which is one transaction of its own."""
         row = row_of(entry)
+        connection = self._connection()
         try:
-            connection = self._connection()
-            if connection.execute(_INSERT, row).rowcount:
-                return None
+            with self._local.inside:
+                added = connection.execute(_INSERT, row).rowcount
         except sqlite3.Error as error:
             raise self._failure(error) from error
+        if added:
+            return None
         with _Transaction(self) as execute:
             old = execute(_GET_WITHOUT_PAYLOAD, row[:2]).fetchone()
             if old is None or not if_absent:
@@ -266,8 +275,9 @@ class SQLiteBackend(MetadataBackend):
             self._closed = True
             self._local = _local()
             connections, self._connections = self._connections, {}
-        for connection in connections.values():
-            connection.close()
+        with statements_of_this_thread():
+            for connection in connections.values():
+                connection.close()
 
     def after_fork(self) -> None:
         """In a child: leave the parent's connections alone; each thread opens its own."""
@@ -285,14 +295,15 @@ class SQLiteBackend(MetadataBackend):
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        with self._lock:
+        inside = statements_of_this_thread()
+        with inside, self._lock:
             if self._closed:
                 raise CacheClosedError("the cache is closed")
             connection = self._open()
             self._close_those_of_ended_threads()
             self._connections[get_ident()] = connection
         local = self._local
-        local.connection, local.cursors = connection, []
+        local.connection, local.cursors, local.inside = connection, [], inside
         return connection
 
     def _open(self) -> sqlite3.Connection:
@@ -352,7 +363,8 @@ class SQLiteBackend(MetadataBackend):
         deadline = monotonic() + self._timeout
         while True:
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                with self._local.inside:
+                    connection.execute("PRAGMA journal_mode = WAL")
                 break
             except sqlite3.OperationalError:
                 if monotonic() > deadline:
@@ -375,8 +387,10 @@ class SQLiteBackend(MetadataBackend):
         return rows[0] if rows else None
 
     def _many(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        connection = self._connection()
         try:
-            return self._connection().execute(statement, values).fetchall()
+            with self._local.inside:
+                return connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
@@ -402,27 +416,41 @@ class SQLiteBackend(MetadataBackend):
 class _Transaction:
     """``BEGIN IMMEDIATE`` to ``COMMIT``, rolled back where the body raises."""
 
-    __slots__ = ("_backend", "_connection")
+    __slots__ = ("_backend", "_connection", "_inside")
 
     def __init__(self, backend: SQLiteBackend) -> None:
         self._backend = backend
 
     def __enter__(self) -> Any:
         self._connection = self._backend._connection()
+        self._inside = statements_of_this_thread()
+        self._inside.__enter__()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise self._backend._failure(error) from error
+        except BaseException as error:
+            self._inside.__exit__()
+            if isinstance(error, sqlite3.Error):
+                raise self._backend._failure(error) from error
+            raise
         return self._connection.execute
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
+            failed = self._end(error)
+        finally:
+            self._inside.__exit__()
+        if failed is not None:
+            raise self._backend._failure(failed) from failed
+
+    def _end(self, error: BaseException | None) -> sqlite3.Error | None:
+        """Commit, or roll back; give what SQLite had against it, or raised in the body."""
+        failed = error if isinstance(error, sqlite3.Error) else None
+        try:
             if error is None:
                 self._connection.execute("COMMIT")
-                return
-        except sqlite3.Error as failed:
-            error = failed
+                return None
+        except sqlite3.Error as refused:
+            failed = refused
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            raise self._backend._failure(error) from error
+        return failed

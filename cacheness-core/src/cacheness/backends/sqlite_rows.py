@@ -45,17 +45,17 @@ COLUMNS = {
 """What the store selects or orders by. The payload comes last, so that nothing that is
 read without it lies behind its overflow pages; what is only described is in ``details``."""
 
-_DETAILS = (
-    "description",
-    "params",
-    "object_type",
-    "summary",
-    "code_digest",
-    "key_parts",
-    "tags",
-    "custom_metadata",
-)
-"""Fields that stand in the JSON object ``details``, where they are not empty."""
+_DETAILS: dict[str, Any] = {
+    "description": "",
+    "params": {},
+    "object_type": "",
+    "summary": "",
+    "code_digest": None,
+    "key_parts": {},
+    "tags": (),
+    "custom_metadata": {},
+}
+"""Fields that stand in the JSON object ``details``, where they are not these defaults."""
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, "
@@ -102,7 +102,7 @@ def row_of(entry: Entry) -> tuple[Any, ...]:
         entry.hits,
         entry.cost_seconds,
         entry.function,
-        _dump({name: value for name in _DETAILS if (value := getattr(entry, name))}),
+        _dump(_details(entry)),
         entry.inline,
     )
 
@@ -113,24 +113,21 @@ def summary_of(row: tuple[Any, ...]) -> dict[str, Any]:
     details = summary.pop("details")
     summary["metadata"] = _load(summary["metadata"]) if summary["metadata"] else {}
     summary["pinned"] = bool(summary["pinned"])
-    summary.update(_empty_details())
+    for name, default in _DETAILS.items():
+        summary[name] = default.copy() if isinstance(default, dict) else default
     if details:
         summary.update(_load(details))
         summary["tags"] = tuple(summary["tags"])
     return summary
 
 
-def _empty_details() -> dict[str, Any]:
-    return {
-        "description": "",
-        "params": {},
-        "object_type": "",
-        "summary": "",
-        "code_digest": None,
-        "key_parts": {},
-        "tags": (),
-        "custom_metadata": {},
-    }
+def _details(entry: Entry) -> dict[str, Any]:
+    fields = {}
+    for name, default in _DETAILS.items():
+        value = getattr(entry, name)
+        if value != default:
+            fields[name] = value
+    return fields
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
