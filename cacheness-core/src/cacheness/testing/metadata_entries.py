@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 
 from cacheness.backends.base import MetadataBackend, stored_payload
 from cacheness.entry import Entry
@@ -68,6 +68,17 @@ def without_payload(entry: Entry | None) -> Entry | None:
     return None if entry is None else replace(entry, inline=None)
 
 
+_HARD: dict[str, Any] = {
+    "odd": 2**53 + 1,
+    "large": -(10**40),
+    "float": 1.7976931348623157e308,
+    "small": 5e-324,
+    "text": "\0\ud800\u2028",
+    "": [[], {}, None, True, 1, 1.0],
+}
+"""What JSON keeps and its readers like to change."""
+
+
 class SingleEntryPromises(StoreContract):
     """Part of `MetadataBackendContract`."""
 
@@ -90,6 +101,7 @@ class SingleEntryPromises(StoreContract):
             suppress_health_check=list(HealthCheck),
         )
         @given(entries())
+        @example(make_entry("hard", params=_HARD, metadata=_HARD, custom_metadata=_HARD))
         def check(entry: Entry) -> None:
             self._check_round_trip(backend, entry)
 
