@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         SupportsBuffers,
         SupportsDescribe,
         SupportsFingerprint,
+        SupportsMap,
         SupportsOpen,
     )
     from cacheness.keys.files import FileContent
@@ -100,6 +101,7 @@ _HOMES = {
         "SupportsBuffers",
         "SupportsDescribe",
         "SupportsFingerprint",
+        "SupportsMap",
         "SupportsOpen",
     ),
     "keys.files": ("FileContent",),
@@ -158,6 +160,7 @@ __all__ = [
     "SupportsBuffers",
     "SupportsDescribe",
     "SupportsFingerprint",
+    "SupportsMap",
     "SupportsOpen",
     "UnhashableParameterError",
     "UnifiedCache",

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, Literal, ParamSpec, TypeVar
 
     from typing_extensions import Unpack
 
@@ -210,7 +210,8 @@ class UnifiedCache:
             key = params_key(fields)
         else:
             key = self._key(cache_key, entry_name(cache_key, params, fields))
-        value = self.engine.read(key, prefix, ttl_seconds, options, view=mmap)
+        way: Literal["read", "mapped"] = "mapped" if mmap else "read"
+        value = self.engine.read(key, prefix, ttl_seconds, options, way=way)
         return default if value is MISS or value is KEPT else value
 
     def get_with_metadata(
@@ -289,7 +290,7 @@ class UnifiedCache:
         Of an entry that needs no signature the checksum is not compared. Else as `get`.
         """
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        value = self.engine.read(key, prefix, ttl_seconds, options, view=True)
+        value = self.engine.read(key, prefix, ttl_seconds, options, way="lazy")
         return default if value is MISS or value is KEPT else value
 
     def invalidate(

@@ -204,7 +204,7 @@ class _Cached:
         self._tags = tuple(tags)
         self._cache_if = cache_if
         self._on_error = on_error
-        self._mmap = mmap
+        self._way: Literal["read", "mapped"] = "mapped" if mmap else "read"
         self._given_key = key
         self._bind = binder(function, frozenset(ignore))
         self._function_key = FunctionKey(self.name, key_prefix, version)
@@ -222,7 +222,7 @@ class _Cached:
         key, digest = self._key(params)
         cache = self.cache
         try:
-            value = cache.engine.read(key, None, UNSET, None, view=self._mmap)
+            value = cache.engine.read(key, None, UNSET, None, way=self._way)
         except CachenessError as error:
             if not isinstance(error, PluginNotInstalledError) or self._raises(cache):
                 self._failed(error, cache)

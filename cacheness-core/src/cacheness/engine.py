@@ -35,7 +35,7 @@ from cacheness.switch import is_off
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Literal
 
     from cacheness.backends.base import MetadataBackend, StoredPayload
     from cacheness.blobs.base import BlobBackend
@@ -220,7 +220,7 @@ class Engine:
         ttl_seconds: Duration | None,
         options: Mapping[str, Any] | None,
         *,
-        view: bool = False,
+        way: Literal["read", "mapped", "lazy"] = "read",
         first: StoredPayload | None = None,
     ) -> Any:
         """[hot] The value, or `MISS`.
@@ -230,7 +230,7 @@ class Engine:
         """
         if is_off():
             return MISS
-        decode = self._decoder.view if view else self._decoder.read
+        decode = getattr(self._decoder, way)
         stored = self.backend.find(key) if first is None else first
         for _ in range(_TRIES):
             if stored is None or (

@@ -136,6 +136,12 @@ class Handler(ABC):
     """Promise that reading any bytes whatever runs no code of theirs and at worst fails."""
     compresses: bool = False
     """Whether the handler applies ``context.compressor`` inside its own format."""
+    opens_buffers: bool = False
+    """Whether ``open`` and ``map`` also take a payload's bytes, a memoryview, in place of a path:
+    those of one that is inline, compressed by the core or of many parts."""
+    partial_options: frozenset[str] = frozenset()
+    """Options of a get that need only a part of the payload: `get_with` then reads the file
+    itself, and the checksum of an entry that needs no signature is not compared."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

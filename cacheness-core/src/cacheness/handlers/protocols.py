@@ -14,6 +14,7 @@ __all__ = [
     "SupportsBuffers",
     "SupportsDescribe",
     "SupportsFingerprint",
+    "SupportsMap",
     "SupportsOpen",
     "Update",
 ]
@@ -66,6 +67,17 @@ class SupportsOpen(Protocol):
 
     def open(self, file_path: str, metadata: Mapping[str, Any], context: HandlerContext) -> Any:
         """Give a read-only view whose cost does not grow with the payload."""
+        ...
+
+
+class SupportsMap(Protocol):
+    """A read-only view that is of the object's own type, for ``get(mmap=True)``.
+
+    Without it, ``open`` serves that too.
+    """
+
+    def map(self, file_path: str, metadata: Mapping[str, Any], context: HandlerContext) -> Any:
+        """Give the object over the memory-mapped file, without a copy where that can be."""
         ...
 
 

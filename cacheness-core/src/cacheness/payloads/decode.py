@@ -110,12 +110,18 @@ class Decoder:
                 raise UndecodableError from error
         return _Reading(self, cache_key, stored, options).value()
 
-    def view(self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None) -> Any:
-        """Give the handler's lazy or memory-mapped view where it has one, else the value.
+    def lazy(self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None) -> Any:
+        """Give the handler's lazy handle where it has one, else the value.
 
         The checksum of an entry that needs no signature is not compared. Raises as `read`.
         """
-        return _Reading(self, cache_key, stored, options).view()
+        return _Reading(self, cache_key, stored, options).lazy()
+
+    def mapped(
+        self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None
+    ) -> Any:
+        """Give a read-only view of the value where the handler can; else as `lazy`."""
+        return _Reading(self, cache_key, stored, options).mapped()
 
     # --- shared by readings ---------------------------------------------------------------
 
@@ -195,15 +201,31 @@ class _Reading:
         if self._loaded.loads is None:
             with self._private_file(copy=self._signed) as path:
                 return self._get_from(path)
+        if self._in_own_file() and not self._loaded.partial_options.isdisjoint(self._options):
+            with self._private_file(copy=self._signed, deferred=True) as path:
+                return self._get_from(path)
         return self._decode(self._payload())
 
-    def view(self) -> Any:
-        opened = self._loaded.open
-        packed = self._compressor != "none" or "_archive" in self._metadata
-        if opened is None or packed or self._blob is None:
+    def view(self, opened: Callable[..., Any] | None) -> Any:
+        if opened is None:
             return self.value()
-        with self._private_file(copy=self._signed, deferred=True) as path:
-            return self._call(opened, path, self._metadata, self._handler_context())
+        if self._in_own_file():
+            with self._private_file(copy=self._signed, deferred=True) as path:
+                return self._call(opened, path, self._metadata, self._handler_context())
+        if self._loaded.opens_buffers:
+            return self._decode(self._payload(), opened)
+        return self.value()
+
+    def lazy(self) -> Any:
+        return self.view(self._loaded.open)
+
+    def mapped(self) -> Any:
+        return self.view(self._loaded.map)
+
+    def _in_own_file(self) -> bool:
+        """Whether a blob holds the handler's bytes as they are."""
+        packed = self._compressor != "none" or "_archive" in self._metadata
+        return self._blob is not None and self._inline is None and not packed
 
     # --- may it be read? ------------------------------------------------------------------
 
@@ -380,13 +402,17 @@ class _Reading:
         trusted = self._signed or decoder.signing == "off"
         return decoder.context(self._cache_key, self._options, verified=trusted)
 
-    def _decode(self, payload: memoryview) -> Any:
+    def _decode(self, payload: memoryview, decode: Callable[..., Any] | None = None) -> Any:
+        """Hand the bytes to the handler's ``loads``, or to another capability that takes them."""
+        decode = decode or self._loaded.loads
         span = self._metadata.get("_archive")
         if span is None:
-            return self._call(self._loaded.loads, payload, self._metadata, self._handler_context())
-        return self._decode_archive(payload, span)
+            return self._call(decode, payload, self._metadata, self._handler_context())
+        return self._decode_archive(payload, span, decode)
 
-    def _decode_archive(self, payload: memoryview, span: object) -> Any:
+    def _decode_archive(
+        self, payload: memoryview, span: object, decode: Callable[..., Any] | None
+    ) -> Any:
         from cacheness.payloads.archive import ArchiveReader
 
         try:
@@ -409,7 +435,7 @@ class _Reading:
             verified=trusted,
             allow_pickle=self._decoder.allow_pickle,
         )
-        return self._call(self._loaded.loads, archive.body, self._metadata, context)
+        return self._call(decode, archive.body, self._metadata, context)
 
     def _read_part(self, archive: Any, number: int, context: GetContext) -> Any:
         part, stored = archive.part(number)
@@ -443,7 +469,7 @@ class _Reading:
         assert decode is not None  # noqa: S101  # for type checkers: the callers chose a capability
         try:
             return decode(*arguments)
-        except (BadSignatureError, PluginNotInstalledError, UndecodableError):
+        except (BadSignatureError, ConfigError, PluginNotInstalledError, UndecodableError):
             raise
         except SignatureError as error:
             raise BadSignatureError(str(error), "missing") from None

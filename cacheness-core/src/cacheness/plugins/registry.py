@@ -55,8 +55,11 @@ class LoadedHandler:
         "fingerprint",
         "handler",
         "loads",
+        "map",
         "name",
         "open",
+        "opens_buffers",
+        "partial_options",
         "typed",
         "version",
     )
@@ -70,10 +73,13 @@ class LoadedHandler:
         self.extension = handler.extension
         self.data_only = handler.data_only
         self.compresses = handler.compresses
+        self.opens_buffers = handler.opens_buffers
+        self.partial_options = handler.partial_options
         # Each is an optional capability, which a handler has by defining it.
         self.dumps = getattr(handler, "dumps", None)
         self.loads = getattr(handler, "loads", None)
         self.open = getattr(handler, "open", None)
+        self.map = getattr(handler, "map", self.open)
         self.fingerprint = getattr(handler, "fingerprint", None)
         self.describe = getattr(handler, "describe", None)
 
