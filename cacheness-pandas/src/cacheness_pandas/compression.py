@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Which of Arrow's codecs stands for the cache's compressor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from cacheness.compressors.base import Compressor
+
+__all__ = ["choose_codec"]
+
+_CODECS = (("lz4", "lz4"), ("blosclz", "lz4"), ("zstd", "zstd"), ("zlib", "zstd"), ("gzip", "zstd"))
+"""Part of a compressor's name, and the codec of Arrow IPC that comes nearest to it."""
+_PIECE = 16 << 10
+_PIECES = 32
+_WORTH = 0.5
+"""Automatically a codec is used only where it leaves at most this share of the sample.
+
+More than the tenth that other payloads are compressed for: an uncompressed file is read
+in place, memory-mapped, in part, and written at a third of the cost (1M mixed rows: put
+57 against 139 ms, get 13 against 54 ms for a file smaller by a fifth).
+"""
+
+
+def choose_codec(compressor: Compressor, table: pa.Table) -> str | None:
+    """The codec to compress a table's columns with: ``"lz4"``, ``"zstd"``, or None.
+
+    ``"auto"`` is asked what it would do, and its answer tried on the sample with Arrow's
+    codec, which does not shuffle bytes and so may gain less.
+
+    Raises:
+        LookupError: The compressor is none that Arrow has a codec for; the cache is to
+            compress the file as a whole.
+    """
+    automatic = compressor.name == "auto"
+    if compressor.name == "none":
+        return None
+    if not automatic:
+        return _codec_of(compressor.name)
+    sample = _sample(table)
+    chosen = compressor.choose(sample, size=table.nbytes)
+    if chosen.name == "none":
+        return None
+    codec = _codec_of(chosen.name)
+    return codec if len(pa.Codec(codec).compress(sample)) <= _WORTH * len(sample) else None
+
+
+def _codec_of(name: str) -> str:
+    for part, codec in _CODECS:
+        if part in name:
+            return codec
+    raise LookupError(name)
+
+
+def _sample(table: pa.Table) -> bytes:
+    """Some bytes from the middle of the buffers of some columns."""
+    every = max(1, table.num_columns // _PIECES)
+    buffers = [
+        buffer
+        for column in table.columns[::every]
+        for chunk in column.chunks[:1]
+        for buffer in chunk.buffers()
+        if buffer is not None and buffer.size
+    ]
+    pieces: list[bytes] = []
+    for buffer in buffers:
+        middle = buffer.size // 2
+        pieces.append(buffer[max(0, middle - _PIECE // 2) : middle + _PIECE // 2].to_pybytes())
+    return b"".join(pieces)
