@@ -146,6 +146,20 @@ def test_a_forked_child_and_its_parent_both_go_on(tmp_path):
         assert cache.get_entry("k").hits == 3 + 1  # the parent's three, the child's own one
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_large_array_is_the_readers_own_even_after_a_fork(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(np.zeros(200_000), "k")
+        array = cache["k"]
+        child = os.fork()
+        if child == 0:
+            array[:] = 1
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert array.sum() == 0
+
+
 def test_threads_that_end_leave_no_connection_behind(tmp_path):
     with UnifiedCache(tmp_path) as cache:
         cache["k"] = 1

@@ -206,7 +206,9 @@ class UnifiedCache:
             BackendUnavailableError: The store can't be read at the moment.
             SignatureError: With ``on_bad_signature="raise"``.
         """
-        if cache_key is None and params is None and fields and RESERVED.isdisjoint(fields):
+        if cache_key is not None and params is None and not fields:
+            key = checked_key(cache_key)
+        elif cache_key is None and params is None and fields and RESERVED.isdisjoint(fields):
             key = params_key(fields)
         else:
             key = self._key(cache_key, entry_name(cache_key, params, fields))

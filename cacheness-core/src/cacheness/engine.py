@@ -230,6 +230,10 @@ class Engine:
         """
         if is_off():
             return MISS
+        if way == "read" and options is None and prefix is None and ttl_seconds is UNSET:
+            value = self._read_plain(key)
+            if value is not MISS:
+                return value
         decode = getattr(self._decoder, way)
         stored = self.backend.find(key) if first is None else first
         for _ in range(_TRIES):
@@ -251,14 +255,30 @@ class Engine:
                 raise BackendUnavailableError(f"entry {key} can't be read: {error}") from error
             else:
                 self._hits.add(key)
-                if self._observers or "logging" in sys.modules:
+                if self._observers or is_logged():
                     self.tell("hit", key, stored[1], stored[11])
                 return value
         if stored is not None:
             self._expire(key, stored)
-        if self._observers or "logging" in sys.modules:
+        if self._observers or is_logged():
             self.tell("miss", key)
         return MISS
+
+    def _read_plain(self, key: str) -> Any:
+        """[hot] The value of a small entry that needs nothing but its handler, or `MISS`.
+
+        Anything unusual about it is left to the rest of `read`, which looks again.
+        """
+        plain = self.backend.find_plain(key)
+        if plain is None or (plain[2] is not None and time() >= plain[2]):
+            return MISS
+        value = self._decoder.read_plain(plain, MISS)
+        if value is MISS:
+            return MISS
+        self._hits.add(key)
+        if self._observers or is_logged():
+            self.tell("hit", key, plain[0], len(plain[3]))
+        return value
 
     def is_current(
         self, stored: StoredPayload, prefix: str | None, ttl_seconds: Duration | None
@@ -438,18 +458,31 @@ class Engine:
         stored_bytes: int | None = None,
         reason: str = "",
     ) -> None:
-        """Tell observers, and the log where somebody imported `logging`."""
-        logging = sys.modules.get("logging")
-        if logging is not None:
-            logger = logging.getLogger("cacheness")
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("%s %s%s", kind, key, reason and f": {reason}")
+        """Tell observers, and the log where somebody listens to it."""
+        if is_logged():
+            sys.modules["logging"].getLogger("cacheness").debug(
+                "%s %s%s", kind, key, reason and f": {reason}"
+            )
         if self._observers:
             from cacheness.events import Event
 
             event = Event(kind, self.config.namespace, key, handler, stored_bytes, reason)
             for observer in self._observers:
                 observer(event)
+
+
+def is_logged() -> bool:
+    """[hot] Whether somebody imported `logging` and listens to our logger at DEBUG."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return False
+    if not _logger:
+        _logger.append(logging.getLogger("cacheness"))
+    enabled: bool = _logger[0].isEnabledFor(10)
+    return enabled
+
+
+_logger: list[Any] = []
 
 
 class _Closed:

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     """What a read needs of an entry, in the order of `stored_payload`; its metadata may be
     their JSON text, or None for none."""
 
-__all__ = ["BackendContext", "MetadataBackend", "stored_payload"]
+    PlainPayload: TypeAlias = tuple[str, str, float | None, bytes]
+    """Handler, checksum, time of expiry and payload."""
+
+__all__ = ["BackendContext", "MetadataBackend", "plain_payload", "stored_payload"]
 
 
 class BackendContext:
@@ -86,6 +89,14 @@ def stored_payload(entry: Entry) -> StoredPayload:
         entry.renewed_at,
         entry.distribution,
     )
+
+
+def plain_payload(stored: StoredPayload) -> PlainPayload | None:
+    """What `MetadataBackend.find_plain` gives of what `MetadataBackend.find` gave."""
+    inline = stored[8]
+    if inline is None or stored[5] is not None or stored[7] or stored[3] != "none":
+        return None
+    return (stored[1], stored[4], stored[6], inline) if stored[2] == 1 else None
 
 
 class MetadataBackend(ABC):
@@ -147,6 +158,15 @@ class MetadataBackend(ABC):
         """What a read needs of the entry, in the order of `stored_payload`."""
         entry = self.get_entry(cache_key)
         return None if entry is None else stored_payload(entry)
+
+    def find_plain(self, cache_key: str) -> PlainPayload | None:
+        """The payload of an entry that needs nothing but its handler to be read.
+
+        That is one which is inline, of a handler's first version, unsigned, uncompressed
+        and without metadata. None for all other entries, which `find` then gives, and
+        always from a backend that doesn't know better.
+        """
+        return None
 
     def update_fields(
         self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None

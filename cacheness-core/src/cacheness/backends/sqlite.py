@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, StoredPayload
+    from cacheness.backends.base import BackendContext, PlainPayload, StoredPayload
     from cacheness.entry import Entry
 
 # Every statement is made of the column names of this package; values are always bound.
@@ -48,6 +48,11 @@ _WITHOUT_PAYLOAD = ", ".join(name for name in COLUMNS if name != "inline")
 _KEYED = "WHERE namespace = ? AND cache_key = ?"
 
 _FIND = f"SELECT {_FOUND} FROM entries {_KEYED}"
+_FIND_PLAIN = (
+    f"SELECT handler, checksum, expires_at, inline FROM entries {_KEYED} "
+    "AND inline IS NOT NULL AND signature IS NULL AND metadata IS NULL "
+    "AND compressor = 'none' AND handler_version = 1"
+)
 _GET = f"SELECT {_ALL} FROM entries {_KEYED}"
 _GET_WITHOUT_PAYLOAD = f"SELECT {_WITHOUT_PAYLOAD}, NULL FROM entries {_KEYED}"
 _VALUES = f"({_ALL}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -118,6 +123,18 @@ class SQLiteBackend(MetadataBackend):
     # --- single entries ---------------------------------------------------------------
 
     def find(self, cache_key: str) -> StoredPayload | None:
+        row: StoredPayload | None = self._row(_FIND, cache_key)
+        return row
+
+    def find_plain(self, cache_key: str) -> PlainPayload | None:
+        """[hot] Four columns instead of sixteen: each costs 0.25 µs on its way to Python.
+
+        The conditions on the others are SQLite's to check, which costs next to nothing.
+        """
+        row: PlainPayload | None = self._row(_FIND_PLAIN, cache_key)
+        return row
+
+    def _row(self, statement: str, cache_key: str) -> Any:
         """[hot] One SELECT on a cursor of this thread.
 
         Cursors are taken off a stack and put back, since a signal handler or a
@@ -136,9 +153,7 @@ class SQLiteBackend(MetadataBackend):
             inside.wait()
         try:
             cursor = cursors.pop() if cursors else local.connection.cursor()
-            row: StoredPayload | None = cursor.execute(
-                _FIND, (self._namespace, cache_key)
-            ).fetchone()
+            row = cursor.execute(statement, (self._namespace, cache_key)).fetchone()
         except sqlite3.Error as error:
             raise self._failure(error) from error
         finally:

@@ -7,7 +7,7 @@ from _thread import _local, allocate_lock
 from collections import OrderedDict
 from time import monotonic
 
-from cacheness.backends.base import MetadataBackend, stored_payload
+from cacheness.backends.base import MetadataBackend, plain_payload, stored_payload
 from cacheness.forks import renew_in_child
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.base import PlainPayload, StoredPayload
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -76,6 +76,18 @@ class MemoryCacheWrapper(MetadataBackend):
         except KeyError:
             return self._load(cache_key)
         return payload
+
+    def find_plain(self, cache_key: str) -> PlainPayload | None:
+        """[hot] As `find`."""
+        if monotonic() >= self._check_at:
+            self._check()
+        try:
+            plain = self._kept[cache_key].plain
+            self._kept.move_to_end(cache_key)
+        except KeyError:
+            loaded = self._load(cache_key)
+            return None if loaded is None else plain_payload(loaded)
+        return plain
 
     def get_entry(self, cache_key: str) -> Entry | None:
         from cacheness.backends.table import detached
@@ -251,10 +263,11 @@ _INLINE = 8
 class _Kept:
     """What is kept of one key."""
 
-    __slots__ = ("entry", "payload", "size")
+    __slots__ = ("entry", "payload", "plain", "size")
 
     def __init__(self, payload: StoredPayload, entry: Entry | None) -> None:
         self.payload = payload
+        self.plain = plain_payload(payload)
         self.entry = entry
         self.size = _OVERHEAD + sum(map(_weight, payload))
         if entry is not None:

@@ -8,6 +8,7 @@ from cacheness.errors import BlobCorruptedError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from mmap import mmap
     from typing import Any
 
     from cacheness.handlers.protocols import Buffer
@@ -27,12 +28,21 @@ def private_buffer(size: int) -> memoryview:
     import mmap
 
     try:
-        pages = mmap.mmap(-1, size)
+        pages = _private_pages(size)
         if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
             pages.madvise(mmap.MADV_HUGEPAGE)
         return memoryview(pages)
     except (OSError, ValueError, OverflowError) as error:
         raise BlobCorruptedError(f"a payload of {size} bytes can't be read: {error}") from None
+
+
+def _private_pages(size: int) -> mmap:
+    """Pages of this process alone: the default would share them with a forked child."""
+    import mmap
+
+    if hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, size)
 
 
 def checked_size(payload: memoryview, logical: int) -> memoryview:

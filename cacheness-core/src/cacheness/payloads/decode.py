@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.base import PlainPayload, StoredPayload
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
     from cacheness.payloads.signing import Signer, Verdict
     from cacheness.plugins.registry import LoadedHandler, Registry
+
+    Loads = Callable[[memoryview, Mapping[str, Any], GetContext], Any]
 
 __all__ = ["BadSignatureError", "Decoder", "UndecodableError"]
 
@@ -72,16 +74,36 @@ class Decoder:
         self.verify = config.verify
         self.handler_options = config.handler_options
         self.verified: set[int] = set()
-        self._plain: dict[str, Callable[[memoryview, Mapping[str, Any], GetContext], Any]] = {}
+        self._plain: dict[str, Loads] = {}
         self._plain_context = self.context("", EMPTY, verified=config.signing == "off")
+
+    def read_plain(self, plain: PlainPayload, missing: object) -> Any:
+        """[hot] Give the value of an entry of `MetadataBackend.find_plain`, or ``missing``.
+
+        One checksum and one call of the handler. Whatever is unusual gives ``missing``:
+        `read` then finds out what it is.
+        """
+        loads = self._plain.get(plain[0]) or self._plain_loads(plain[0])
+        payload = plain[3]
+        if loads is None or checksum_of(payload, plain[1]) != plain[1]:
+            return missing
+        try:
+            return loads(memoryview(payload), EMPTY, self._plain_context)
+        except Exception:  # noqa: BLE001  # a handler's own errors are told by `read`
+            return missing
+
+    def _plain_loads(self, name: str) -> Loads | None:
+        """The ``loads`` of a handler that is met for the first time, where it is plain."""
+        try:
+            self.handler("", name, 1)
+        except (HandlerNotFoundError, PluginNotInstalledError, UndecodableError):
+            return None
+        return self._plain.get(name)
 
     # --- the ways in --------------------------------------------------------------------
 
     def read(self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None) -> Any:
-        """[hot] Give the value, verified as the configuration asks.
-
-        The first lines serve the plain case (inline, uncompressed, data-only, unsigned,
-        without metadata) with one checksum and one call of the handler.
+        """Give the value, verified as the configuration asks.
 
         Raises:
             BlobCorruptedError: The payload is not the one that was stored.
@@ -91,23 +113,6 @@ class Decoder:
             UndecodableError: The handler can't decode it.
             BackendUnavailableError: Its blob is out of reach.
         """
-        inline = stored[8]
-        loads = self._plain.get(stored[1])
-        if (
-            loads is not None
-            and inline is not None
-            and stored[7] is None
-            and stored[3] == "none"
-            and stored[5] is None
-            and options is None
-            and stored[2] == 1
-        ):
-            if self.verify == "always" and checksum_of(inline, stored[4]) != stored[4]:
-                raise BlobCorruptedError(f"entry {cache_key}: the checksum differs")
-            try:
-                return loads(memoryview(inline), EMPTY, self._plain_context)
-            except Exception as error:
-                raise UndecodableError from error
         return _Reading(self, cache_key, stored, options).value()
 
     def lazy(self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None) -> Any:
