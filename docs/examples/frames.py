@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
+import pandas as pd
 import pyarrow.compute as pc
 
-import pandas as pd
 from cacheness import UnifiedCache, cached
 from cacheness_pandas import StoredTable
 
