@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cacheness.config import CacheConfig, Duration
     from cacheness.entry import Entry
     from cacheness.events import EventKind
+    from cacheness.eviction import Evictor
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
 
@@ -76,6 +77,7 @@ class Engine:
         self._blob_backend: BlobBackend | None = None
         self._signer: Signer | None = None
         self._encoder: Encoder | None = None
+        self._evictor: Evictor | None = None
         self._decoder = Decoder(self._registry, config, self._blobs, self._signing)
         self._hits = HitBuffer(self.backend, writes=not config.read_only)
         _living.add(self)
@@ -138,7 +140,19 @@ class Engine:
             if other.prefix != entry.prefix:
                 self._warn_of_prefix(entry, other)
         self.tell("put", key, entry.handler, entry.stored_bytes)
+        if self.config.max_size is not None or self.config.max_entries is not None:
+            self._evict_for(entry)
         return True
+
+    def _evict_for(self, entry: Entry) -> None:
+        """Remove what the bounds ask for after a put."""
+        if self._evictor is None:
+            from cacheness.eviction import Evictor
+
+            self._evictor = Evictor(self.backend, self.config, self.flush)
+        for removed in self._evictor.added(entry):
+            self.discard(removed)
+            self.tell("evict", removed.cache_key, removed.handler, removed.stored_bytes)
 
     def _entry(
         self, key: str, obj: object, encoded: Encoded, details: dict[str, Any]
