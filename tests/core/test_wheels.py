@@ -310,7 +310,7 @@ def test_a_wheel_holds_its_source_tree_and_nothing_else(wheels, name, package):
                 *("sqlalchemy", "xxhash"),
             },
         ),
-        ("cacheness-pandas", {"cacheness-core", "pandas", "pyarrow"}),
+        ("cacheness-pandas", {"cacheness-core", "numpy", "pandas", "pyarrow"}),
         ("cacheness-tensorflow", {"cacheness-core", "ml-dtypes", "numpy"}),
         ("cacheness-postgres", {"cacheness-core", "sqlalchemy", "psycopg"}),
     ],

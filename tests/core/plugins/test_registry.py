@@ -304,3 +304,42 @@ def test_specs_are_frozen():
     spec = HandlerSpec("x", "a:b")
     with pytest.raises(AttributeError):
         spec.name = "y"
+
+
+class Pair:
+    def __init__(self, left, right):
+        self.left, self.right = left, right
+
+
+class PairHandler(Handler):
+    """Writes a file itself and hands a part on; not data-only, so its entries are signed."""
+
+    extension = ".pair"
+
+    def can_handle(self, obj):
+        return isinstance(obj, Pair)
+
+    def put_with(self, obj, file_path, context):
+        with open(file_path, "w") as file:
+            file.write(obj.left)
+        return {"right": context.put_part(obj.right)} if obj.right is not None else {}
+
+    def get_with(self, file_path, metadata, context):
+        with open(file_path) as file:
+            left = file.read()
+        return Pair(left, context.get_part(metadata["right"]) if "right" in metadata else None)
+
+
+@pytest.mark.parametrize("size", [10, 100_000], ids=["inline", "blob"])
+@pytest.mark.parametrize("with_part", [False, True])
+def test_a_handler_of_files_is_signed_and_may_hand_parts_on(tmp_path, size, with_part):
+    cacheness.register_handler(PairHandler)
+    try:
+        with UnifiedCache(tmp_path) as cache:
+            cache.put(Pair("l" * size, list(range(size)) if with_part else None), "k")
+            got = cache["k"]
+            assert cache.get_entry("k").signature is not None
+            assert got.left == "l" * size
+            assert got.right == (list(range(size)) if with_part else None)
+    finally:
+        cacheness.unregister_handler("pair")

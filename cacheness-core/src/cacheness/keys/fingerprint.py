@@ -7,6 +7,7 @@ import copyreg
 import sys
 from types import FunctionType
 
+from cacheness.errors import CannotHandleError, UnhashableParameterError
 from cacheness.keys.encoding import Memo, Unstable, encode, named
 from cacheness.keys.hashing import Stream
 from cacheness.keys.libraries import library_encoder
@@ -66,7 +67,10 @@ def _by_handler(value: object, kind: type) -> bytes | None:
         return None
     stream = Stream()
     stream.update(encode(class_label(kind)))
-    feed(value, stream.update)
+    try:
+        feed(value, stream.update)
+    except (CannotHandleError, UnhashableParameterError) as refusal:
+        raise Unstable(kind, str(refusal)) from None
     return b"h#" + stream.digest()
 
 

@@ -204,6 +204,8 @@ class _Reading:
 
     def value(self) -> Any:
         if self._loaded.loads is None:
+            if "_archive" in self._metadata:
+                return self._decode(self._payload(), self._get_from_buffer)
             with self._private_file(copy=self._signed) as path:
                 return self._get_from(path)
         if self._in_own_file() and not self._loaded.partial_options.isdisjoint(self._options):
@@ -373,12 +375,29 @@ class _Reading:
         directory = tempfile.mkdtemp(prefix="cacheness-")
         try:
             path = os.path.join(directory, f"payload{self._loaded.extension}")
-            with open(path, "wb") as file:
-                file.write(self._payload())
+            if plain:
+                self._copy_blob(path)
+            else:
+                with open(path, "wb") as file:
+                    file.write(self._payload())
             yield path
         finally:
             # A view that is still open keeps its pages although the name is gone.
             shutil.rmtree(directory, ignore_errors=True)
+
+    def _copy_blob(self, path: str) -> None:
+        """Copy the blob piece by piece, and compare what was copied."""
+        blobs, name = self._reachable_blob()
+        checksum = Checksum(self._checksum)
+        with (
+            blobs.local_path(name) as original,
+            open(original, "rb", buffering=0) as source,
+            open(path, "wb", buffering=0) as file,
+        ):
+            while piece := source.read(1 << 20):
+                checksum.update(piece)
+                file.write(piece)
+        self._compared(checksum)
 
     def _decompressed(
         self, stored: memoryview, compressor: str, metadata: Mapping[str, Any], logical: int
@@ -468,6 +487,19 @@ class _Reading:
     def _get_from(self, path: str) -> Any:
         context = self._handler_context()
         return self._call(self._loaded.handler.get_with, path, self._metadata, context)
+
+    def _get_from_buffer(
+        self, body: memoryview, metadata: Mapping[str, Any], context: GetContext
+    ) -> Any:
+        """Hand the body of a payload of many parts to a handler that wants a file."""
+        import os
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="cacheness-") as directory:
+            path = os.path.join(directory, f"payload{self._loaded.extension}")
+            with open(path, "wb") as file:
+                file.write(body)
+            return self._loaded.handler.get_with(path, metadata, context)
 
     def _call(self, decode: Callable[..., Any] | None, *arguments: Any) -> Any:
         """Call the handler; tell what it could not decode from what it was not allowed to."""
