@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cacheness import UnifiedCache
 from cacheness.backends import wrapper as wrapper_module
 from cacheness.backends.base import BackendContext, MetadataBackend
 from cacheness.backends.memory import MemoryBackend
@@ -330,3 +331,13 @@ def test_capabilities_are_the_backends(backend: CountingBackend) -> None:
     assert tier.capabilities == backend.capabilities
     assert tier.blob_backend == "memory"
     assert tier.backend is backend
+
+
+def test_the_tier_declares_what_its_backend_declares(tmp_path):
+    with UnifiedCache(tmp_path, memory_bytes=1000) as cache:
+        tier = cache.engine.backend
+        tier.backend.shared = True
+        again = type(tier)(tier.backend, max_bytes=1000, staleness=0.0)
+
+        assert (again.shared, tier.shared) == (True, False)
+        assert again.capabilities == tier.backend.capabilities

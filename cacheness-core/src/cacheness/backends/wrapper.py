@@ -44,6 +44,7 @@ class MemoryCacheWrapper(MetadataBackend):
         self.backend = backend
         self.capabilities = backend.capabilities
         self.blob_backend = backend.blob_backend
+        self.shared = backend.shared
         self._max_bytes = max_bytes
         self._staleness = staleness
         self._mutex = allocate_lock()

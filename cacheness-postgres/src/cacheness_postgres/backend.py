@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: MIT
+"""Entries in PostgreSQL: the metadata backend of a cache that many machines share."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from cacheness.backends.base import MetadataBackend
+from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
+from cacheness_postgres.address import Address, find_url
+from cacheness_postgres.connections import Database, share, unshare
+from cacheness_postgres.locks import AdvisoryLock, AdvisoryLocks
+from cacheness_postgres.notify import Watcher
+from cacheness_postgres.rows import (
+    from_bytes,
+    shift_found,
+    to_bytes,
+    to_entry,
+    to_row,
+    to_summary,
+)
+from cacheness_postgres.schema import check_schema_name, prepare_schema
+from cacheness_postgres.statements import statements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from cacheness.backends.base import BackendContext, StoredPayload
+    from cacheness.config import CacheConfig
+    from cacheness.entry import Entry
+    from cacheness.filters import Filter
+    from cacheness_postgres.rows import Row
+    from cacheness_postgres.session import Session
+
+__all__ = ["PostgresBackend", "open_database"]
+
+_OPTIONS = ("url", "schema", "pool_size", "range_indexes")
+_BATCH = 2_000
+_RETURNS_OLD = 180_000
+"""The version from which the server gives the row that an upsert replaced."""
+
+
+class PostgresBackend(MetadataBackend):
+    """Records entries in PostgreSQL: safe for machines, processes, threads and forks.
+
+    Machines that name the same server, schema and namespace share their entries. Times are
+    kept by the server's clock. A server that is out of reach when the backend is made is
+    looked for again at each use.
+    """
+
+    capabilities = frozenset({"inline", "query", "lock", "watch", "transactions"})
+    blob_backend = "postgres"
+    shared = True
+
+    def __init__(
+        self,
+        context: BackendContext,
+        *,
+        url: str | None = None,
+        schema: str = "cacheness",
+        pool_size: int = 8,
+        range_indexes: Sequence[str] = (),
+    ) -> None:
+        """Connect, and make the tables where there are none.
+
+        Args:
+            context: The namespace and the configuration; nothing is kept on disk.
+            url: ``postgresql://user:password@host:5432/database``, or
+                ``CACHENESS_POSTGRES_URL``. What libpq understands is understood.
+            schema: The PostgreSQL schema that the tables lie in.
+            pool_size: How many connections this process keeps for statements. Locks that
+                are held and the listener each take one more.
+            range_indexes: Parameters (``"lr"``) and custom metadata (``"meta__day"``) whose
+                ranges are to be answered by an index of their own.
+
+        Raises:
+            ConfigError: An option can't work, or the role lacks a grant.
+        """
+        config = context.config
+        self._namespace = context.namespace
+        self._timeout = config.lock_timeout
+        self._schema = check_schema_name(schema)
+        self._statements = statements(schema)
+        self._key, self._database = open_database(
+            context, {"url": url, "schema": schema, "pool_size": pool_size}
+        )
+        self._fetch = self._database.fetch
+        self._locks = AdvisoryLocks(self._database, schema)
+        self._watcher = Watcher(self._database, schema, context.namespace)
+        self._told = (self._watcher.channel, self._watcher.sender)
+        self._closed = False
+        try:
+            self._reach(config, range_indexes)
+        except BaseException:
+            self.close()
+            raise
+
+    # --- single entries ---------------------------------------------------------------
+
+    def find(self, cache_key: str) -> StoredPayload | None:
+        """[hot] One prepared select on a connection of the pool."""
+        rows = self._fetch(self._statements.find, (self._namespace, cache_key))
+        if not rows:
+            return None
+        row = rows[0]
+        distance = self._database.clock.distance
+        if distance or row[16] is not None:
+            return shift_found(row, distance)
+        return row[:16]
+
+    def get_entry(self, cache_key: str) -> Entry | None:
+        return self._first(self._fetch(self._statements.get, (self._namespace, cache_key)))
+
+    def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
+        """[hot] One prepared upsert, which also gives what it displaced."""
+        if if_absent:
+            return self._add(entry)
+        row = to_row(entry, self._distance())
+        while True:
+            written, old, _ = self._fetch(*self._put(row))[0]
+            if written:
+                break
+        if old is None or old[2] == entry.generation:
+            # The latter is our own first try, acknowledged by a connection that broke.
+            return None
+        return to_entry(old, self._distance())
+
+    def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
+        where = (self._namespace, cache_key)
+        if if_generation is None:
+            rows = self._fetch(self._statements.delete, (*where, *self._told))
+        else:
+            values = (*where, if_generation, *self._told)
+            rows = self._fetch(self._statements.delete_generation, values)
+        return self._first([row[1:] for row in rows])
+
+    def expire_entry(self, cache_key: str, *, if_generation: int, now: float) -> Entry | None:
+        now += self._distance()
+        values = (self._namespace, cache_key, if_generation, now, *self._told)
+        return self._first([row[1:] for row in self._fetch(self._statements.expire, values)])
+
+    def update_fields(
+        self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None
+    ) -> bool:
+        from dataclasses import replace
+
+        select = f"{self._statements.get} FOR UPDATE"
+
+        def update(session: Session) -> bool:
+            cursor = session.cursor
+            row = cursor.execute(select, (self._namespace, cache_key), prepare=False).fetchone()
+            if row is None or (if_generation is not None and row[2] != if_generation):
+                return False
+            distance = self._distance()
+            changed = to_row(replace(to_entry(row, distance), **changes), distance)
+            cursor.execute(*self._put(changed), prepare=self._database.prepares)
+            return True
+
+        return self._database.transact(update)
+
+    def record_hits(self, hits: Mapping[str, tuple[int, float]]) -> None:
+        distance = self._distance()
+        keys = sorted(hits)
+        for start in range(0, len(keys), _BATCH):
+            some = keys[start : start + _BATCH]
+            counts = [hits[key][0] for key in some]
+            times = [hits[key][1] + distance for key in some]
+            values = (some, counts, times, self._namespace, self._namespace)
+            self._fetch(self._statements.hits, values)
+
+    # --- many entries -----------------------------------------------------------------
+
+    def iter_entry_summaries(self) -> Iterator[dict[str, Any]]:
+        for row in self._pages(self._statements.page, 1):
+            yield to_summary(row, self._distance())
+
+    def iter_keys(self) -> Iterator[str]:
+        for row in self._pages(self._statements.keys, 0):
+            yield row[0]
+
+    def query_meta(self, **filters: Any) -> Iterator[str]:
+        from cacheness.filters import Filter
+        from cacheness_postgres.selection import select_keys
+
+        keys = select_keys(self._database, self._schema, self._namespace, Filter.parse(filters))
+        yield from keys
+
+    def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
+        from cacheness_postgres.bulk import put_all
+
+        return put_all(self._database, self._schema, entries, *self._told)
+
+    def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        for start in range(0, len(cache_keys), _BATCH):
+            some = list(cache_keys[start : start + _BATCH])
+            for row in self._fetch(self._statements.get_many, (self._namespace, some)):
+                found[row[1]] = to_entry(row, self._distance())
+        return {key: found[key] for key in cache_keys if key in found}
+
+    def delete_entries(self, cache_keys: Iterable[str]) -> list[Entry]:
+        keys = sorted(set(cache_keys))
+        if not keys:
+            return []
+        values = (self._namespace, self._namespace, keys, *self._told)
+        rows = self._fetch(self._statements.delete_many, values)
+        return [to_entry(row[1:], self._distance()) for row in rows]
+
+    def touch_entries(self, filter: Filter, *, now: float) -> int:
+        from cacheness_postgres.selection import touch
+
+        return touch(
+            self._database,
+            self._schema,
+            self._namespace,
+            filter,
+            now + self._distance(),
+            self._told,
+        )
+
+    def delete_where(self, filter: Filter) -> list[Entry]:
+        from cacheness_postgres.selection import delete
+
+        return delete(self._database, self._schema, self._namespace, filter, self._told)
+
+    def victims(self, policy: str, size: int, count: int) -> list[Entry]:
+        from cacheness_postgres.selection import victims
+
+        return victims(self._database, self._schema, self._namespace, policy, size, count)
+
+    def count(self) -> int:
+        return int(self._fetch(self._statements.count, (self._namespace,))[0][0])
+
+    def total_size(self) -> int:
+        return int(self._fetch(self._statements.total, (self._namespace,))[0][0])
+
+    # --- the store --------------------------------------------------------------------
+
+    def namespaces(self) -> list[str]:
+        return [row[0] for row in self._fetch(self._statements.namespaces)]
+
+    def read_notes(self, kind: str) -> dict[str, Any]:
+        rows = self._fetch(self._statements.read_notes, (self._namespace, to_bytes(kind)))
+        return {from_bytes(name): from_bytes(value) for name, value in rows}
+
+    def write_notes(self, kind: str, notes: Mapping[str, Any]) -> None:
+        where = (self._namespace, to_bytes(kind))
+        kept = {to_bytes(name): to_bytes(of) for name, of in notes.items() if of is not None}
+        dropped = sorted(to_bytes(name) for name, of in notes.items() if of is None)
+        if kept:
+            self._fetch(self._statements.write_notes, (*where, list(kept), list(kept.values())))
+        if dropped:
+            self._fetch(self._statements.drop_notes, (*where, dropped))
+
+    def change_token(self) -> object:
+        """Differs after somebody else replaced, changed or removed an entry."""
+        self._check_open()
+        return self._watcher.token()
+
+    def lock(self, cache_key: str) -> AdvisoryLock:
+        """Mutual exclusion on a key between all machines; see `AdvisoryLock`."""
+        self._check_open()
+        return self._locks.lock(self._namespace, cache_key, timeout=self._timeout)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._fetch = _refuse
+        self._watcher.close()
+        self._locks.close()
+        unshare(self._key)
+
+    def __repr__(self) -> str:
+        where = f"{self._database.address}, schema={self._schema!r}, namespace={self._namespace!r}"
+        return f"PostgresBackend({where})"
+
+    # --- inside -----------------------------------------------------------------------
+
+    def _reach(self, config: CacheConfig, range_indexes: Sequence[str]) -> None:
+        """Find out at once what is misconfigured; an outage may be over by the first use."""
+        try:
+            self._database.give(self._database.take())
+        except BackendUnavailableError:
+            return
+        if not config.read_only:
+            self._make_indexes(config, range_indexes)
+
+    def _make_indexes(self, config: CacheConfig, range_indexes: Sequence[str]) -> None:
+        bounded = config.max_size is not None or config.max_entries is not None
+        if not bounded and not range_indexes:
+            return
+        from cacheness_postgres import indexes
+
+        for label in range_indexes:
+            for name, statement in indexes.range_indexes(self._schema, label):
+                indexes.make_index(self._database, self._schema, name, statement)
+        if bounded:
+            # A role that does not own the tables evicts all the same, by sorting.
+            with suppress(ConfigError):
+                found = indexes.policy_index(self._schema, config.policy)
+                indexes.make_index(self._database, self._schema, *found)
+
+    def _add(self, entry: Entry) -> Entry | None:
+        row = to_row(entry, self._distance())
+        while True:
+            if self._fetch(self._statements.add, row):
+                return None
+            found = self._fetch(self._statements.standing, row[:2])
+            if found:
+                standing = to_entry(found[0], self._distance())
+                return None if standing.generation == entry.generation else standing
+
+    def _put(self, row: Row) -> tuple[str, Row]:
+        """The statement that puts a row on this server, and its values."""
+        if self._database.version >= _RETURNS_OLD:
+            return self._statements.put, (*row, *self._told)
+        return self._statements.put_locking, (row[0], row[1], *row, *self._told)
+
+    def _distance(self) -> float:
+        return self._database.clock.distance
+
+    def _first(self, rows: Sequence[tuple[Any, ...]]) -> Entry | None:
+        return to_entry(rows[0], self._distance()) if rows else None
+
+    def _pages(self, statement: str, key_at: int) -> Iterator[tuple[Any, ...]]:
+        """All rows, a page at a time: no transaction stays open while the caller takes its time."""
+        last = ""
+        while rows := self._fetch(statement, (self._namespace, last)):
+            yield from rows
+            last = rows[-1][key_at]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise CacheClosedError("the cache is closed")
+
+
+def open_database(context: BackendContext, options: Mapping[str, Any]) -> tuple[object, Database]:
+    """The connections for these options, shared by all backends of this process that name them.
+
+    Returns:
+        The key to hand to `unshare`, and the database.
+
+    Raises:
+        ConfigError: An option can't work.
+    """
+    config = context.config
+    address = Address(find_url(context, options))
+    schema = check_schema_name(options["schema"])
+    size = options["pool_size"]
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 1000:
+        raise ConfigError(
+            f"pool_size={size!r} is no number of connections: give an int from 1 to 1000"
+        )
+    timeout, read_only = config.lock_timeout, config.read_only
+    key = (address, schema, size, timeout, read_only)
+
+    def prepare(session: Session) -> None:
+        prepare_schema(session, address, schema, read_only=read_only)
+
+    return key, share(key, lambda: Database(address, size=size, timeout=timeout, prepare=prepare))
+
+
+def _refuse(*_: object, **__: object) -> list[tuple[Any, ...]]:
+    raise CacheClosedError("the cache is closed")

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: S608  # what is put into SQL is a checked schema name; all values are bound
+"""The fixed statements on entries, written out for the server to prepare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from cacheness_postgres.rows import COLUMNS, FOUND
+
+__all__ = ["KINDS", "RETURNED", "Statements", "returned", "statements"]
+
+_TYPES = {
+    "generation": "int8",
+    "params": "jsonb",
+    "handler_version": "int8",
+    "stored_bytes": "int8",
+    "logical_bytes": "int8",
+    "inline": "bytea",
+    "created_at": "float8",
+    "renewed_at": "float8",
+    "accessed_at": "float8",
+    "ttl_seconds": "float8",
+    "expires_at": "float8",
+    "stale_until": "float8",
+    "pinned": "bool",
+    "hits": "int8",
+    "cost_seconds": "float8",
+    "tags": "jsonb",
+    "custom_metadata": "jsonb",
+    "exact": "bytea",
+}
+KINDS = tuple(_TYPES.get(name, "text") for name in COLUMNS)
+"""The types of `COLUMNS`."""
+
+
+def returned(table: str = "") -> str:
+    """All columns, but NULL for the payload, which nobody needs of an entry that is gone."""
+    dot = f"{table}." if table else ""
+    return ", ".join(
+        "NULL::bytea AS inline" if name == "inline" else dot + name for name in COLUMNS
+    )
+
+
+RETURNED = returned()
+
+_OLD = (
+    "CASE WHEN old.generation IS NOT NULL THEN "
+    f"ROW({returned('old').replace(' AS inline', '')}) END"
+)
+"""The row that an upsert replaced as one value: describing 36 columns to the client at every
+put takes longer than all else that we add to an upsert."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Statements on the entries of one schema. Each names its values in its comment."""
+
+    find: str  # namespace, cache_key
+    get: str  # namespace, cache_key
+    get_many: str  # namespace, cache_keys
+    put: str  # *row, channel, sender; from PostgreSQL 18 on
+    put_locking: str  # namespace, cache_key, *row, channel, sender
+    add: str  # *row
+    standing: str  # namespace, cache_key
+    delete: str  # namespace, cache_key, channel, sender
+    delete_generation: str  # namespace, cache_key, generation, channel, sender
+    delete_many: str  # namespace, cache_keys, channel, sender
+    delete_those: str  # namespace, cache_keys, generations, channel, sender
+    expire: str  # namespace, cache_key, generation, now, channel, sender
+    hits: str  # cache_keys, counts, times, namespace
+    page: str  # namespace, last cache_key
+    keys: str  # namespace, last cache_key
+    count: str  # namespace
+    total: str  # namespace
+    namespaces: str
+    read_notes: str  # namespace, kind
+    write_notes: str  # namespace, kind, names, values
+    drop_notes: str  # namespace, kind, names
+    notify: str  # channel, sender
+
+
+@cache
+def statements(schema: str) -> Statements:
+    """The statements on the schema of that name, which `check_schema_name` has passed."""
+    entries, notes = f"{schema}.entries", f"{schema}.notes"
+    keyed = "namespace = %b AND cache_key = %b"
+    columns = ", ".join(COLUMNS)
+    values = ", ".join(f"%b::{kind}" for kind in KINDS)
+    replaced = ", ".join(
+        f"{name} = excluded.{name}" for name in COLUMNS if name not in ("namespace", "cache_key")
+    )
+    return Statements(
+        find=f"SELECT {FOUND} FROM {entries} WHERE {keyed}",
+        get=f"SELECT {columns} FROM {entries} WHERE {keyed}",
+        get_many=f"SELECT {columns} FROM {entries} WHERE namespace = %b AND cache_key = ANY(%b)",
+        put=f"INSERT INTO {entries} AS e ({columns}) VALUES ({values}) "
+        f"ON CONFLICT (namespace, cache_key) DO UPDATE SET {replaced} "
+        f"RETURNING 1, {_OLD}, {_news(schema)}",
+        put_locking=_put_locking(schema, keyed, columns, values, replaced),
+        add=f"INSERT INTO {entries} ({columns}) VALUES ({values}) "
+        f"ON CONFLICT (namespace, cache_key) DO NOTHING RETURNING nextval('{schema}.added')",
+        standing=f"SELECT {RETURNED} FROM {entries} WHERE {keyed}",
+        delete=_telling(f"DELETE FROM {entries} WHERE {keyed}"),
+        delete_generation=_telling(f"DELETE FROM {entries} WHERE {keyed} AND generation = %b"),
+        delete_many=_telling(
+            f"DELETE FROM {entries} WHERE namespace = %b AND cache_key IN (SELECT cache_key "
+            f"FROM {entries} WHERE namespace = %b AND cache_key = ANY(%b) "
+            "ORDER BY cache_key FOR UPDATE)"
+        ),
+        delete_those=_telling(
+            f"DELETE FROM {entries} AS e USING unnest(%b::text[], %b::int8[]) AS those (k, g) "
+            "WHERE e.namespace = %b AND e.cache_key = those.k AND e.generation = those.g",
+            "e",
+        ),
+        expire=_telling(
+            f"DELETE FROM {entries} WHERE {keyed} AND generation = %b AND expires_at <= %b"
+        ),
+        # Rows are locked in one order, so that two machines never wait for each other.
+        hits=f"WITH news AS (SELECT * FROM unnest(%b::text[], %b::int8[], %b::float8[]) "
+        f"AS n (k, count, at)), locked AS (SELECT e.cache_key FROM {entries} AS e JOIN news "
+        "ON e.cache_key = news.k WHERE e.namespace = %b ORDER BY e.cache_key "
+        f"FOR NO KEY UPDATE OF e), updated AS (UPDATE {entries} AS e SET "
+        "hits = e.hits + news.count, accessed_at = greatest(e.accessed_at, news.at) "
+        "FROM locked, news "
+        "WHERE e.namespace = %b AND e.cache_key = locked.cache_key AND news.k = e.cache_key "
+        "RETURNING 1) SELECT count(*) FROM updated",
+        page=f"SELECT {RETURNED} FROM {entries} WHERE namespace = %b AND cache_key > %b "
+        "ORDER BY cache_key LIMIT 1000",
+        keys=f"SELECT cache_key FROM {entries} WHERE namespace = %b AND cache_key > %b "
+        "ORDER BY cache_key LIMIT 10000",
+        count=f"SELECT count(*) FROM {entries} WHERE namespace = %b",
+        total=f"SELECT coalesce(sum(stored_bytes), 0)::int8 FROM {entries} WHERE namespace = %b",
+        namespaces=_namespaces(entries),
+        read_notes=f"SELECT name, value FROM {notes} WHERE namespace = %b AND kind = %b",
+        write_notes=f"INSERT INTO {notes} (namespace, kind, name, value) "
+        "SELECT %b, %b, n, v FROM unnest(%b::bytea[], %b::bytea[]) AS news (n, v) ORDER BY n "
+        "ON CONFLICT (namespace, kind, name) DO UPDATE SET value = excluded.value RETURNING true",
+        drop_notes=f"DELETE FROM {notes} WHERE namespace = %b AND kind = %b AND name = ANY(%b) "
+        "RETURNING true",
+        notify="SELECT pg_notify(%b, %b)",
+    )
+
+
+def _news(schema: str) -> str:
+    """Count a new entry, or tell of a replaced one: a text without meaning."""
+    return (
+        f"CASE WHEN old.generation IS NULL THEN nextval('{schema}.added')::text "
+        "ELSE pg_notify(%b, %b)::text END"
+    )
+
+
+def _put_locking(schema: str, keyed: str, columns: str, values: str, replaced: str) -> str:
+    """Upsert one row and give whether it was written, the row that it replaced, and news.
+
+    From version 18 on the server can return the old row by itself, and does so faster.
+
+    ``old`` locks the row that stands, in its newest version, before ``written`` starts,
+    since that selects from it. Where there is none yet that we could see, but somebody
+    inserts one before us, the conflict is with a row that is not in ``old``: nothing is
+    written then, ``written`` is 0, and the caller runs the statement again. So what is
+    returned is exactly what was replaced, whatever happens at the same time.
+    """
+    entries = f"{schema}.entries"
+    return (
+        f"WITH old AS MATERIALIZED (SELECT {RETURNED} FROM {entries} WHERE {keyed} FOR UPDATE), "
+        f"written AS (INSERT INTO {entries} AS e ({columns}) SELECT {values} "
+        "FROM (SELECT count(*) FROM old) AS locked "
+        f"ON CONFLICT (namespace, cache_key) DO UPDATE SET {replaced} "
+        "WHERE e.generation = (SELECT generation FROM old) RETURNING 1) "
+        "SELECT (SELECT count(*) FROM written), "
+        f"{_OLD}, {_news(schema)} FROM (SELECT) AS always LEFT JOIN old ON true"
+    )
+
+
+def _telling(delete: str, table: str = "") -> str:
+    """A deletion that gives what it removed after one notification: a void, then `RETURNED`."""
+    return (
+        f"WITH removed AS ({delete} RETURNING {returned(table)}), told AS MATERIALIZED "
+        "(SELECT pg_notify(%b, %b) AS void WHERE EXISTS (SELECT FROM removed)) "
+        "SELECT told.void, removed.* FROM told, removed"
+    )
+
+
+def _namespaces(entries: str) -> str:
+    """Hops along the primary key from one namespace to the next."""
+    return (
+        f"WITH RECURSIVE n AS ((SELECT namespace FROM {entries} ORDER BY namespace LIMIT 1) "
+        f"UNION ALL SELECT (SELECT namespace FROM {entries} WHERE namespace > n.namespace "
+        "ORDER BY namespace LIMIT 1) FROM n WHERE n.namespace IS NOT NULL) "
+        "SELECT namespace FROM n WHERE namespace IS NOT NULL ORDER BY namespace"
+    )

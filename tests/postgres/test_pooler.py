@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Behind a pooler in transaction mode everything works, since nothing is left in a session."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote, urlsplit
+from uuid import uuid4
+
+import pytest
+
+from cacheness.errors import BackendUnavailableError
+from cacheness.filters import Filter
+from cacheness_postgres.backend import PostgresBackend
+from cacheness_postgres.blobs import PostgresBlobBackend
+
+from .conftest import an_entry, context_for
+from .pooler import Pooler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NAME = "ab/" + "0123456789abcdef" * 2
+
+
+def socket_directory(url: str) -> str:
+    host = parse_qs(urlsplit(url).query).get("host", [""])[0]
+    if not host.startswith("/"):
+        pytest.skip("the server does not listen on a socket")
+    return host
+
+
+@pytest.fixture
+def own_pooler(url: str, server_directory: Path) -> Iterator[str]:
+    """The URL of a pooler of ours."""
+    directory = server_directory / f"pool-{uuid4().hex[:8]}"
+    directory.mkdir()
+    pooler = Pooler(f"{socket_directory(url)}/.s.PGSQL.5432", directory)
+    yield f"postgresql://postgres@/postgres?host={quote(str(directory), safe='')}"
+    pooler.close()
+
+
+@pytest.fixture
+def pgbouncer(url: str, server_directory: Path) -> Iterator[str]:
+    """The URL of a PgBouncer in transaction mode, where one is installed."""
+    program = shutil.which("pgbouncer")
+    if program is None:
+        pytest.skip("no PgBouncer here")
+    directory = server_directory / f"bouncer-{uuid4().hex[:8]}"
+    directory.mkdir()
+    directory.chmod(0o777)
+    (directory / "users").write_text('"postgres" ""\n')
+    (directory / "ini").write_text(
+        f"""[databases]
+        postgres = host={socket_directory(url)} dbname=postgres user=postgres
+        [pgbouncer]
+        listen_addr =
+        listen_port = 5432
+        unix_socket_dir = {directory}
+        auth_type = trust
+        auth_file = {directory}/users
+        pool_mode = transaction
+        default_pool_size = 4
+        user = {Path(socket_directory(url), ".s.PGSQL.5432").owner()}
+        logfile = {directory}/log
+        """.replace("\n        ", "\n")
+    )
+    process = subprocess.Popen([program, str(directory / "ini")], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 10
+    while not (directory / ".s.PGSQL.5432").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield f"postgresql://postgres@/postgres?host={quote(str(directory), safe='')}"
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(params=["own_pooler", "pgbouncer"])
+def through(
+    request: pytest.FixtureRequest, open_backend: Callable[..., PostgresBackend]
+) -> Callable[..., PostgresBackend]:
+    """Opens backends through a pooler."""
+    pooled = request.getfixturevalue(request.param)
+    return lambda *names, **options: open_backend(*names, url=pooled, **options)
+
+
+def test_everything_works_through_a_pooler(
+    through: Callable[..., PostgresBackend], backend: PostgresBackend
+) -> None:
+    pooled = through()
+    for turn in range(20):
+        pooled.put_entry(an_entry(generation=turn + 1, params={"x": turn}))
+        entry = pooled.get_entry("key")
+        assert entry is not None
+        assert entry.generation == turn + 1
+    pooled.put_entries(an_entry(f"k{n}", n + 100) for n in range(200))
+
+    assert list(pooled.query_meta(x=19)) == ["key"]
+    assert pooled.update_fields("key", {"description": "new"})
+    pooled.record_hits({"key": (3, 5.0)})
+    assert pooled.count() == backend.count() == 201
+    assert len(pooled.delete_where(Filter.parse({"entry__generation__gte": 100}))) == 200
+
+
+def test_threads_through_a_pooler_do_not_mix(through: Callable[..., PostgresBackend]) -> None:
+    pooled = through()
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(25):
+                key = f"{number}-{turn}"
+                pooled.put_entry(an_entry(key, 1, inline=key.encode()))
+                found = pooled.find(key)
+                assert found is not None
+                assert found[8] == key.encode()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not errors
+
+
+def test_locks_hold_through_a_pooler(
+    through: Callable[..., PostgresBackend], backend: PostgresBackend
+) -> None:
+    pooled = through()
+    with pooled.lock("key"):
+        assert pooled.find("key") is None
+        assert not backend.lock("key").acquire(0.05)
+        assert not pooled.lock("key").acquire(0)
+    with backend.lock("key"):
+        assert not pooled.lock("key").acquire(0.05)
+
+
+def test_changes_are_seen_through_a_pooler(
+    through: Callable[..., PostgresBackend], backend: PostgresBackend
+) -> None:
+    pooled = through()
+    backend.put_entry(an_entry())
+    before = pooled.change_token()
+    assert pooled.change_token() == before
+
+    backend.put_entry(an_entry(generation=2))
+
+    assert pooled.change_token() != before
+
+
+@pytest.mark.parametrize("kind", ["own_pooler", "pgbouncer"])
+def test_blobs_stream_through_a_pooler(
+    kind: str, request: pytest.FixtureRequest, schema: str, tmp_path: Path
+) -> None:
+    pooled = request.getfixturevalue(kind)
+    blobs = PostgresBlobBackend(context_for(tmp_path), url=pooled, schema=schema)
+
+    assert blobs.write(NAME, [b"x" * 3_000_000, b"y"]) == 3_000_001
+    assert bytes(blobs.read(NAME))[-2:] == b"xy"
+    blobs.close()
+
+
+def test_a_pooler_that_hides_is_found_out(
+    url: str, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that is not where we prepared it tells that somebody is in between."""
+    backend = PostgresBackend(context_for(tmp_path), url=url, schema=schema)
+    backend.put_entry(an_entry())
+    for _ in range(3):
+        assert backend.find("key") is not None
+    session = backend._database.take()
+    # Past psycopg, which would take note of it.
+    session.connection.pgconn.exec_(b"DEALLOCATE ALL")
+    backend._database.give(session)
+
+    assert backend.find("key") is not None
+    assert not backend._database.prepares
+    backend.close()
+
+
+def test_an_unreachable_pooler_is_an_outage(server_directory: Path, tmp_path: Path) -> None:
+    nowhere = f"postgresql://postgres@/postgres?host={quote(str(server_directory / 'no'), safe='')}"
+    backend = PostgresBackend(context_for(tmp_path), url=nowhere)
+    with pytest.raises(BackendUnavailableError):
+        backend.find("key")
+    backend.close()
