@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What `compare.py` compares, an area a module, each with ``rows(folder)``."""
