@@ -28,7 +28,8 @@ from cacheness.errors import (
 )
 from cacheness.forks import renew_in_child
 from cacheness.hits import HitBuffer
-from cacheness.payloads.decode import BadSignatureError, Decoder, UndecodableError
+from cacheness.payloads.decode import Decoder
+from cacheness.payloads.refusals import BadSignatureError, UndecodableError
 from cacheness.plugins.registry import registry_for
 from cacheness.switch import is_off
 

@@ -1,51 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""The way of a payload back to its value: signature, checksum, compressor, handler."""
+"""The ways in which a stored payload becomes a value again."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-from cacheness.errors import (
-    BackendUnavailableError,
-    BlobCorruptedError,
-    ConfigError,
-    HandlerNotFoundError,
-    PluginNotInstalledError,
-    SignatureError,
-)
-from cacheness.payloads.buffers import checked_size, decompressed, private_buffer
-from cacheness.payloads.checksum import Checksum, checksum_of
+from cacheness.errors import HandlerNotFoundError, PluginNotInstalledError
+from cacheness.payloads.checksum import checksum_of
 from cacheness.payloads.context import EMPTY, GetContext
-from cacheness.payloads.missing import not_installed
+from cacheness.payloads.refusals import UndecodableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from cacheness.backends.base import PlainPayload, StoredPayload
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
-    from cacheness.payloads.signing import Signer, Verdict
+    from cacheness.payloads.reading import Reading
+    from cacheness.payloads.signing import Signer
     from cacheness.plugins.registry import LoadedHandler, Registry
 
     Loads = Callable[[memoryview, Mapping[str, Any], GetContext], Any]
 
-__all__ = ["BadSignatureError", "Decoder", "UndecodableError"]
-
-_MOST_VERIFIED = 100_000
-
-
-class BadSignatureError(SignatureError):
-    """A `SignatureError` with what is the matter: missing, foreign or wrong."""
-
-    def __init__(self, message: str, verdict: Verdict) -> None:
-        super().__init__(message)
-        self.verdict = verdict
-
-
-class UndecodableError(Exception):
-    """The payload is what was stored, but its handler can't read it here; has a cause."""
+__all__ = ["Decoder"]
 
 
 class Decoder:
@@ -113,20 +90,27 @@ class Decoder:
             UndecodableError: The handler can't decode it.
             BackendUnavailableError: Its blob is out of reach.
         """
-        return _Reading(self, cache_key, stored, options).value()
+        return self._reading(cache_key, stored, options).value()
 
     def lazy(self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None) -> Any:
         """Give the handler's lazy handle where it has one, else the value.
 
         The checksum of an entry that needs no signature is not compared. Raises as `read`.
         """
-        return _Reading(self, cache_key, stored, options).lazy()
+        return self._reading(cache_key, stored, options).lazy()
 
     def mapped(
         self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None
     ) -> Any:
         """Give a read-only view of the value where the handler can; else as `lazy`."""
-        return _Reading(self, cache_key, stored, options).mapped()
+        return self._reading(cache_key, stored, options).mapped()
+
+    def _reading(
+        self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None
+    ) -> Reading:
+        from cacheness.payloads.reading import Reading
+
+        return Reading(self, cache_key, stored, options)
 
     # --- shared by readings ---------------------------------------------------------------
 
@@ -161,380 +145,5 @@ class Decoder:
         )
 
 
-class _Reading:
-    """One payload on its way to a value."""
-
-    def __init__(
-        self,
-        decoder: Decoder,
-        cache_key: str,
-        stored: StoredPayload,
-        options: Mapping[str, Any] | None,
-    ) -> None:
-        self._decoder = decoder
-        self._cache_key = cache_key
-        (
-            self._generation,
-            name,
-            self._version,
-            self._compressor,
-            self._checksum,
-            self._signature,
-            _,
-            metadata,
-            self._inline,
-            self._blob,
-            self._blob_store,
-            self._stored_bytes,
-            self._logical_bytes,
-            _,
-            _,
-            self._distribution,
-        ) = stored
-        self._handler_name = name
-        self._metadata = _mapping(metadata)
-        try:
-            self._loaded = decoder.handler(cache_key, name, self._version)
-        except HandlerNotFoundError:
-            trusted = self._signature is not None and self._verdict() == "good"
-            raise not_installed(cache_key, name, self._distribution, trusted=trusted) from None
-        configured = decoder.handler_options.get(name)
-        self._options = {**(configured or EMPTY), **(options or EMPTY)}
-        self._signed = self._check_signature()
-
-    def value(self) -> Any:
-        if self._loaded.loads is None:
-            if "_archive" in self._metadata:
-                return self._decode(self._payload(), self._get_from_buffer)
-            with self._private_file(copy=self._signed) as path:
-                return self._get_from(path)
-        if self._in_own_file() and not self._loaded.partial_options.isdisjoint(self._options):
-            with self._private_file(copy=self._signed, deferred=True) as path:
-                return self._get_from(path)
-        return self._decode(self._payload())
-
-    def view(self, opened: Callable[..., Any] | None) -> Any:
-        if opened is None:
-            return self.value()
-        if self._in_own_file():
-            with self._private_file(copy=self._signed, deferred=True) as path:
-                return self._call(opened, path, self._metadata, self._handler_context())
-        if self._loaded.opens_buffers:
-            return self._decode(self._payload(), opened)
-        return self.value()
-
-    def lazy(self) -> Any:
-        return self.view(self._loaded.open)
-
-    def mapped(self) -> Any:
-        return self.view(self._loaded.map)
-
-    def _in_own_file(self) -> bool:
-        """Whether a blob holds the handler's bytes as they are."""
-        packed = self._compressor != "none" or "_archive" in self._metadata
-        return self._blob is not None and self._inline is None and not packed
-
-    # --- may it be read? ------------------------------------------------------------------
-
-    def _check_signature(self) -> bool:
-        """Whether the payload is signed and the signature holds; raises where it must be.
-
-        A container of data-only parts is unsigned and may be read; the parts of another
-        one are refused by the context where this gives False.
-        """
-        decoder, loaded = self._decoder, self._loaded
-        if not loaded.data_only and not decoder.allow_pickle:
-            raise BadSignatureError(
-                f"entry {self._cache_key} is kept by the handler {loaded.name!r}, which is not "
-                "data-only, and allow_pickle=False",
-                "missing",
-            )
-        if decoder.signing == "off":
-            return False
-        needed = decoder.signing == "all" or not loaded.data_only
-        if not needed and self._signature is None:
-            return False
-        verdict = self._verdict()
-        if verdict == "good":
-            return True
-        if needed or verdict == "wrong":
-            raise BadSignatureError(self._refusal(verdict), verdict)
-        return False
-
-    def _verdict(self) -> Verdict:
-        from cacheness.payloads.signing import signed_message
-
-        if self._signature is not None and not self._checksum.startswith("blake3:"):
-            return "wrong"
-        message = signed_message(
-            self._decoder.namespace,
-            self._cache_key,
-            self._generation,
-            self._handler_name,
-            self._version,
-            self._compressor,
-            self._distribution,
-            self._metadata,
-            self._checksum,
-        )
-        return self._decoder.signer().verdict(self._signature, message)
-
-    def _refusal(self, verdict: Verdict) -> str:
-        from cacheness.payloads.signing import HOW_TO_SHARE
-
-        what = f"entry {self._cache_key} (handler {self._loaded.name!r})"
-        if verdict == "missing":
-            return f"{what} needs a signature and has none, so it was not read"
-        if verdict == "foreign":
-            why = "was signed with a key that you don't hold, so it was not read"
-            return f"{what} {why}: {HOW_TO_SHARE}"
-        return f"{what} has a signature that does not hold, so it was not read"
-
-    # --- the stored bytes -----------------------------------------------------------------
-
-    def _payload(self) -> memoryview:
-        """The handler's bytes, verified and decompressed."""
-        stored = self._stored()
-        if self._compressor == "none":
-            return stored
-        return self._decompressed(stored, self._compressor, self._metadata, self._logical_bytes)
-
-    def _stored(self) -> memoryview:
-        compare = self._must_compare()
-        if self._inline is not None:
-            if not isinstance(self._inline, bytes):
-                raise BlobCorruptedError(f"entry {self._cache_key}: its payload is no bytes")
-            if compare and checksum_of(self._inline, self._checksum) != self._checksum:
-                raise BlobCorruptedError(f"entry {self._cache_key}: the checksum differs")
-            return memoryview(self._inline)
-        blobs, name = self._reachable_blob()
-        target = private_buffer(self._stored_bytes)
-        checksum = Checksum(self._checksum) if compare else None
-        read = 0
-        try:
-            for piece in blobs.read_into(name, target):
-                read += len(piece)
-                if checksum is not None:
-                    checksum.update(piece)
-        except ValueError as error:
-            raise BlobCorruptedError(f"entry {self._cache_key}: {error}") from None
-        if read != self._stored_bytes:
-            raise BlobCorruptedError(
-                f"entry {self._cache_key}: its blob has {read} bytes, not {self._stored_bytes}"
-            )
-        self._compared(checksum)
-        return target
-
-    def _must_compare(self) -> bool:
-        decoder = self._decoder
-        if self._signed or decoder.verify == "always":
-            return True
-        return decoder.verify == "open" and self._generation not in decoder.verified
-
-    def _compared(self, checksum: Checksum | None) -> None:
-        if checksum is None:
-            return
-        if checksum.text() != self._checksum:
-            raise BlobCorruptedError(f"entry {self._cache_key}: the checksum differs")
-        if self._decoder.verify == "open":
-            if len(self._decoder.verified) >= _MOST_VERIFIED:
-                self._decoder.verified.clear()
-            self._decoder.verified.add(self._generation)
-
-    def _reachable_blob(self) -> tuple[BlobBackend, str]:
-        blobs = self._decoder.blobs()
-        if self._blob is None:
-            raise BlobCorruptedError(f"entry {self._cache_key} has neither payload nor blob")
-        if self._blob_store is not None and self._blob_store != blobs.store_id:
-            raise BackendUnavailableError(
-                f"entry {self._cache_key} lies in another blob store ({self._blob_store}) than "
-                "this cache's; mount or configure that one"
-            )
-        return blobs, self._blob
-
-    @contextmanager
-    def _private_file(self, *, copy: bool, deferred: bool = False) -> Iterator[str]:
-        """A path that holds the handler's bytes.
-
-        Args:
-            copy: Whether the bytes are to be taken to where nobody else writes.
-            deferred: Whether an uncopied file may be given without comparing it.
-        """
-        plain = self._inline is None and self._compressor == "none"
-        if plain and not copy:
-            blobs, name = self._reachable_blob()
-            with blobs.local_path(name) as path:
-                if not deferred and self._must_compare():
-                    self._compared(_checksum_of_file(path, self._checksum))
-                yield path
-            return
-        import os
-        import shutil
-        import tempfile
-
-        directory = tempfile.mkdtemp(prefix="cacheness-")
-        try:
-            path = os.path.join(directory, f"payload{self._loaded.extension}")
-            if plain:
-                self._copy_blob(path)
-            else:
-                with open(path, "wb") as file:
-                    file.write(self._payload())
-            yield path
-        finally:
-            # A view that is still open keeps its pages although the name is gone.
-            shutil.rmtree(directory, ignore_errors=True)
-
-    def _copy_blob(self, path: str) -> None:
-        """Copy the blob piece by piece, and compare what was copied."""
-        blobs, name = self._reachable_blob()
-        checksum = Checksum(self._checksum)
-        with (
-            blobs.local_path(name) as original,
-            open(original, "rb", buffering=0) as source,
-            open(path, "wb", buffering=0) as file,
-        ):
-            while piece := source.read(1 << 20):
-                checksum.update(piece)
-                file.write(piece)
-        self._compared(checksum)
-
-    def _decompressed(
-        self, stored: memoryview, compressor: str, metadata: Mapping[str, Any], logical: int
-    ) -> memoryview:
-        codec = self._compressor_named(compressor)
-        sizes = metadata.get("_chunks")
-        try:
-            if sizes is None:
-                return checked_size(memoryview(codec.decompress(stored, max_size=logical)), logical)
-            return decompressed(stored, sizes, logical, codec.decompress)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise UndecodableError from error
-
-    def _compressor_named(self, name: str) -> Any:
-        try:
-            return self._decoder.registry.compressor(name)
-        except ConfigError as error:
-            raise PluginNotInstalledError(
-                f"entry {self._cache_key} was compressed with {name!r}, which is not here: {error}"
-            ) from error
-
-    # --- the handler ----------------------------------------------------------------------
-
-    def _handler_context(self) -> GetContext:
-        decoder = self._decoder
-        trusted = self._signed or decoder.signing == "off"
-        return decoder.context(self._cache_key, self._options, verified=trusted)
-
-    def _decode(self, payload: memoryview, decode: Callable[..., Any] | None = None) -> Any:
-        """Hand the bytes to the handler's ``loads``, or to another capability that takes them."""
-        decode = decode or self._loaded.loads
-        span = self._metadata.get("_archive")
-        if span is None:
-            return self._call(decode, payload, self._metadata, self._handler_context())
-        return self._decode_archive(payload, span, decode)
-
-    def _decode_archive(
-        self, payload: memoryview, span: object, decode: Callable[..., Any] | None
-    ) -> Any:
-        from cacheness.payloads.archive import ArchiveReader
-
-        try:
-            archive = ArchiveReader(payload, span)
-        except ValueError as error:
-            raise UndecodableError from error
-        values: dict[int, Any] = {}
-
-        def read_part(number: int, context: GetContext) -> Any:
-            if number not in values:
-                values[number] = self._read_part(archive, number, context)
-            return values[number]
-
-        trusted = self._signed or self._decoder.signing == "off"
-        context = GetContext(
-            self._cache_key,
-            self._options,
-            self._decoder.registry.compressor("none"),
-            read_part,
-            verified=trusted,
-            allow_pickle=self._decoder.allow_pickle,
-        )
-        return self._call(decode, archive.body, self._metadata, context)
-
-    def _read_part(self, archive: Any, number: int, context: GetContext) -> Any:
-        part, stored = archive.part(number)
-        try:
-            loaded = self._decoder.handler(self._cache_key, part.handler, part.handler_version)
-        except HandlerNotFoundError:
-            raise not_installed(
-                self._cache_key, part.handler, part.distribution, trusted=context.verified
-            ) from None
-        if not loaded.data_only:
-            context.require_verified(f"a part kept by the handler {loaded.name!r}")
-        if part.compressor != "none":
-            stored = self._decompressed(stored, part.compressor, part.metadata, part.logical_bytes)
-        if loaded.loads is not None:
-            return self._call(loaded.loads, stored, part.metadata, context)
-        import os
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="cacheness-") as directory:
-            path = os.path.join(directory, f"part{loaded.extension}")
-            with open(path, "wb") as file:
-                file.write(stored)
-            return self._call(loaded.handler.get_with, path, part.metadata, context)
-
-    def _get_from(self, path: str) -> Any:
-        context = self._handler_context()
-        return self._call(self._loaded.handler.get_with, path, self._metadata, context)
-
-    def _get_from_buffer(
-        self, body: memoryview, metadata: Mapping[str, Any], context: GetContext
-    ) -> Any:
-        """Hand the body of a payload of many parts to a handler that wants a file."""
-        import os
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="cacheness-") as directory:
-            path = os.path.join(directory, f"payload{self._loaded.extension}")
-            with open(path, "wb") as file:
-                file.write(body)
-            return self._loaded.handler.get_with(path, metadata, context)
-
-    def _call(self, decode: Callable[..., Any] | None, *arguments: Any) -> Any:
-        """Call the handler; tell what it could not decode from what it was not allowed to."""
-        assert decode is not None  # noqa: S101  # for type checkers: the callers chose a capability
-        try:
-            return decode(*arguments)
-        except (BadSignatureError, ConfigError, PluginNotInstalledError, UndecodableError):
-            raise
-        except SignatureError as error:
-            raise BadSignatureError(str(error), "missing") from None
-        except Exception as error:
-            raise UndecodableError from error
-
-
 def _no_parts(_number: int, _context: GetContext) -> Any:
     raise ValueError("this payload has no parts")
-
-
-def _mapping(metadata: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
-    if not metadata:
-        return EMPTY
-    if isinstance(metadata, str):
-        import json
-
-        try:
-            loaded = json.loads(metadata)
-        except ValueError as error:
-            raise UndecodableError from error
-        return loaded if isinstance(loaded, dict) else EMPTY
-    return metadata
-
-
-def _checksum_of_file(path: str, algorithm: str) -> Checksum:
-    checksum = Checksum(algorithm)
-    with open(path, "rb", buffering=0) as file:
-        while piece := file.read(1 << 20):
-            checksum.update(piece)
-    return checksum

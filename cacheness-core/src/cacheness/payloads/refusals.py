@@ -1,11 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""What to tell about an entry whose handler is not installed."""
+"""Why an entry is not read."""
 
 from __future__ import annotations
 
-from cacheness.errors import PluginNotInstalledError
+from cacheness.errors import PluginNotInstalledError, SignatureError
 
-__all__ = ["OWN_DISTRIBUTIONS", "not_installed"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cacheness.payloads.signing import Verdict
+
+__all__ = ["OWN_DISTRIBUTIONS", "BadSignatureError", "UndecodableError", "not_installed"]
+
+
+class BadSignatureError(SignatureError):
+    """A `SignatureError` with what is the matter: missing, foreign or wrong."""
+
+    def __init__(self, message: str, verdict: Verdict) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+
+
+class UndecodableError(Exception):
+    """The payload is what was stored, but its handler can't read it here; has a cause."""
 
 
 def not_installed(
