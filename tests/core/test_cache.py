@@ -5,6 +5,7 @@ import gc
 import io
 import os
 import pickle
+import sqlite3
 import threading
 import warnings
 
@@ -465,14 +466,22 @@ def test_two_caches_on_one_directory_see_each_other(tmp_path):
         assert one["k"].shape == (50_000,)
 
 
-def test_a_dropped_cache_is_let_go(tmp_path):
+def test_a_cache_that_is_dropped_unclosed_leaves_nothing_open(tmp_path):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.simplefilter("error", ResourceWarning)
         for _ in range(50):
             UnifiedCache(tmp_path).put(1, "k")
         gc.collect()
-        open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    assert open_files < 60
+    held = [one for one in gc.get_objects() if isinstance(one, sqlite3.Connection)]
+
+    assert not any(str(tmp_path) in str(path) for path in map(database_of, held))
+
+
+def database_of(connection):
+    try:
+        return connection.execute("PRAGMA database_list").fetchall()
+    except sqlite3.ProgrammingError:
+        return "closed, or another thread's"
 
 
 def test_a_memory_cache_leaves_the_disk_alone(tmp_path):

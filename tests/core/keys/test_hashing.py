@@ -26,7 +26,7 @@ def test_a_stream_of_pieces_has_the_digest_of_the_whole(pieces):
     assert stream.digest() == blake3(b"".join(pieces)).digest()
 
 
-@pytest.mark.parametrize("head", [b"", b"dtype", LARGE])
+@pytest.mark.parametrize("head", [b"", b"dtype", LARGE], ids=["empty", "short", "large"])
 def test_large_buffers_of_any_type_count_by_their_bytes(head):
     array = np.frombuffer(LARGE, dtype="u4").reshape(2, -1)
     stream = Stream()

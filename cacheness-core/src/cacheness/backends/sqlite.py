@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from _thread import RLock, _local, get_ident
 from time import monotonic, sleep
+from weakref import finalize
 
 from cacheness.backends.base import MetadataBackend
 from cacheness.backends.sqlite_rows import (
@@ -116,6 +117,7 @@ class SQLiteBackend(MetadataBackend):
         self._local: Any = _local()
         self._lock = RLock()
         self._connections: dict[int, sqlite3.Connection] = {}
+        self._own_connections()
         self._closed = False
         self._make(config.permissions == "group")
         renew_in_child(self)
@@ -289,15 +291,22 @@ class SQLiteBackend(MetadataBackend):
         with self._lock:
             self._closed = True
             self._local = _local()
-            connections, self._connections = self._connections, {}
-        with statements_of_this_thread():
-            for connection in connections.values():
-                connection.close()
+            self._finalizer()
 
     def after_fork(self) -> None:
         """In a child: leave the parent's connections alone; each thread opens its own."""
+        self._finalizer.detach()
         _abandoned.append((self._local, self._connections))
         self._local, self._connections, self._lock = _local(), {}, RLock()
+        self._own_connections()
+
+    def _own_connections(self) -> None:
+        """Have the connections closed when this object is dropped without `close`.
+
+        Not at exit, when buffered hits are still to be written.
+        """
+        self._finalizer = finalize(self, _close, self._connections)
+        self._finalizer.atexit = False
 
     # --- connections ------------------------------------------------------------------
 
@@ -426,6 +435,12 @@ class SQLiteBackend(MetadataBackend):
                 "try again, or raise lock_timeout"
             )
         return BackendUnavailableError(f"{self._path} can't be used: {error}")
+
+
+def _close(connections: dict[int, sqlite3.Connection]) -> None:
+    with statements_of_this_thread():
+        while connections:
+            connections.popitem()[1].close()
 
 
 class _Transaction:
