@@ -195,7 +195,6 @@ class Half(np.float64):
         np.rec.array([(1, 2)]),
         np.ma.masked,
         np.ma.array([1]).view(type("Sub", (np.ma.MaskedArray,), {})),
-        np.char.array(["a"]),
         Half(1),
         [1.0],
         "text",
