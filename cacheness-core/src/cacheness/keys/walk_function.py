@@ -15,7 +15,7 @@ from cacheness.keys.walk import NOTHING, is_class, is_module, order_calls_only, 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CellType, FunctionType
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from cacheness.keys.definition import Definition
     from cacheness.keys.walk import Walk
@@ -182,7 +182,8 @@ class _Visit:
             self.walk.guards.name(namespace, base)
             return self._through_modules(f"{self.place}.{base}", namespace[base], steps)
         self.walk.guards.absent(namespace, base)
-        if base not in self.fn.__builtins__:  # type: ignore[attr-defined]  # typeshed lacks it
+        fn: Any = self.fn  # some of typeshed's functions lack `__builtins__`
+        if base not in fn.__builtins__:
             self._note_missing(f"{self.place}.{base}")
         return None
 
