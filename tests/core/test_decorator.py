@@ -340,3 +340,21 @@ def test_an_edit_makes_a_miss_and_a_comment_does_not(tmp_path):
     assert run("help(a)", "def help(a):\n    return a + 2") == "computed 5"
     assert run("help(a)", "def help(a):\n    '''Adds.'''\n    return a + 2") == "5"
     assert os.path.isdir(tmp_path / ".cacheness")
+
+
+def test_what_the_code_does_not_name_counts_when_it_is_listed(cache, calls):
+    def make(model):
+        @cached(cache=cache, code=[model])
+        def f(a):
+            calls.append(a)
+            return a
+
+        return f
+
+    make("small")(1)
+    make("small")(1)
+    assert len(calls) == 1
+    make("large")(1)
+    assert len(calls) == 2
+    with pytest.raises(ConfigError, match="'auto', 'off' or a list"):
+        cached(cache=cache, code="sometimes")(len)

@@ -30,7 +30,7 @@ from cacheness.keys.encoding import FunctionKey
 from cacheness.keys.naming import function_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Literal, TypedDict
 
     from typing_extensions import Unpack
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         secret: Iterable[str]
         key: Callable[..., object]
         version: object
-        code: Literal["auto", "off"]
+        code: Literal["auto", "off"] | Sequence[object]
         tags: Iterable[str]
         cache_if: Callable[[Any], bool]
         on_error: Literal["compute", "raise"]
@@ -141,7 +141,8 @@ def cached(
             into their keys; ``ttl_seconds`` is a time to live; ``ignore`` names arguments
             that make no difference; ``secret`` names arguments of which nothing is
             recorded; ``key`` is called with the arguments and gives what the key is made
-            of instead of them; ``code="off"`` leaves the code out of the key; ``tags``
+            of instead of them; ``code="off"`` leaves the code out of the key, and a list
+            adds functions, classes, modules or values that the code does not name; ``tags``
             label the entries; ``cache_if`` is asked of a result whether to keep it;
             ``on_error="raise"`` lets the cache's failures through; ``mmap=True`` gives
             read-only views.
@@ -184,14 +185,14 @@ class _Cached:
         secret: Iterable[str] = (),
         key: Callable[..., object] | None = None,
         version: object = None,
-        code: Literal["auto", "off"] = "auto",
+        code: Literal["auto", "off"] | Sequence[object] = "auto",
         tags: Iterable[str] = (),
         cache_if: Callable[[Any], bool] | None = None,
         on_error: Literal["compute", "raise"] | None = None,
         mmap: bool = False,
     ) -> None:
-        if code not in {"auto", "off"}:
-            raise ConfigError(f"code={code!r} is not allowed: give 'auto' or 'off'")
+        if isinstance(code, str) and code not in {"auto", "off"}:
+            raise ConfigError(f"code={code!r} is not allowed: give 'auto', 'off' or a list")
         if on_error not in {None, "compute", "raise"}:
             raise ConfigError(f"on_error={on_error!r} is not allowed: give 'compute' or 'raise'")
         self.function = function
@@ -208,7 +209,8 @@ class _Cached:
         self._given_key = key
         self._bind = binder(function, frozenset(ignore))
         self._function_key = FunctionKey(self.name, key_prefix, version)
-        self._digest = CodeDigest(function) if code == "auto" else None
+        further = () if isinstance(code, str) else tuple(code)
+        self._digest = None if code == "off" else CodeDigest(function, extra=further)
         self._warned = False
         self._remembers = False
 
