@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
-from _thread import RLock, _local, get_ident
+from _thread import RLock, _local
 from time import monotonic, sleep
 from weakref import finalize
 
@@ -117,6 +116,7 @@ class SQLiteBackend(MetadataBackend):
         self._local: Any = _local()
         self._lock = RLock()
         self._connections: dict[int, sqlite3.Connection] = {}
+        self._ended: list[int] = []
         self._own_connections()
         self._closed = False
         self._make(config.permissions == "group")
@@ -298,6 +298,7 @@ class SQLiteBackend(MetadataBackend):
         self._finalizer.detach()
         _abandoned.append((self._local, self._connections))
         self._local, self._connections, self._lock = _local(), {}, RLock()
+        self._ended = []
         self._own_connections()
 
     def _own_connections(self) -> None:
@@ -325,9 +326,12 @@ class SQLiteBackend(MetadataBackend):
                 raise CacheClosedError("the cache is closed")
             connection = self._open()
             self._close_those_of_ended_threads()
-            self._connections[get_ident()] = connection
+            self._connections[id(connection)] = connection
         local = self._local
         local.connection, local.cursors, local.inside = connection, [], inside
+        # Goes with the thread, which says that its connection is nobody's any more.
+        local.thread = _Thread()
+        finalize(local.thread, self._ended.append, id(connection)).atexit = False
         return connection
 
     def _open(self) -> sqlite3.Connection:
@@ -352,10 +356,10 @@ class SQLiteBackend(MetadataBackend):
         return f"file:{path}?{'immutable=1' if unchanging else 'mode=ro'}"
 
     def _close_those_of_ended_threads(self) -> None:
-        alive = sys._current_frames()  # documented; knows foreign threads too
-        mine = get_ident()
-        for ident in [i for i in self._connections if i not in alive or i == mine]:
-            self._connections.pop(ident).close()
+        while self._ended:
+            connection = self._connections.pop(self._ended.pop(), None)
+            if connection is not None:
+                connection.close()
 
     def _make(self, for_group: bool) -> None:
         """Make the tables where there are none."""
@@ -435,6 +439,12 @@ class SQLiteBackend(MetadataBackend):
                 "try again, or raise lock_timeout"
             )
         return BackendUnavailableError(f"{self._path} can't be used: {error}")
+
+
+class _Thread:
+    """Lives as long as a thread that has a connection."""
+
+    __slots__ = ("__weakref__",)
 
 
 def _close(connections: dict[int, sqlite3.Connection]) -> None:

@@ -9,9 +9,9 @@ is inside, and whoever begins a statement meanwhile waits for the fork.
 from __future__ import annotations
 
 import os
-import sys
-from _thread import get_ident
+from _thread import _local
 from time import monotonic, sleep
+from weakref import WeakSet
 
 __all__ = ["Statements", "statements_of_this_thread"]
 
@@ -27,7 +27,7 @@ class Statements:
     interpreter's lock, and either side sets its own mark before it looks at the other's.
     """
 
-    __slots__ = ("depth",)
+    __slots__ = ("__weakref__", "depth")
 
     def __init__(self) -> None:
         self.depth = 0
@@ -49,18 +49,18 @@ class Statements:
 
 
 _forking = False
-_threads: dict[int, Statements] = {}
+_mine = _local()
+_threads: WeakSet[Statements] = WeakSet()
+"""The marks of all threads; one goes with its thread, which alone holds it."""
 
 
 def statements_of_this_thread() -> Statements:
     """This thread's mark; the same at every call."""
-    ident = get_ident()
-    mark = _threads.get(ident)
-    if mark is None:
-        alive = sys._current_frames()  # documented; knows foreign threads too
-        for ended in [known for known in list(_threads) if known not in alive]:
-            _threads.pop(ended, None)
-        mark = _threads.setdefault(ident, Statements())
+    try:
+        mark: Statements = _mine.mark
+    except AttributeError:
+        mark = _mine.mark = Statements()
+        _threads.add(mark)
     return mark
 
 
@@ -72,10 +72,10 @@ def is_forking() -> bool:
 def _before_fork() -> None:
     global _forking
     _forking = True
-    mine = get_ident()
+    mine = statements_of_this_thread()
     deadline = monotonic() + _LONGEST_WAIT
     while monotonic() < deadline:
-        if not any(mark.depth for ident, mark in list(_threads.items()) if ident != mine):
+        if not any(mark.depth for mark in list(_threads) if mark is not mine):
             return
         sleep(_PAUSE)
 
@@ -88,9 +88,10 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _forking
     _forking = False
-    mine = get_ident()
-    for ident in [known for known in _threads if known != mine]:
-        del _threads[ident]
+    mine = statements_of_this_thread()
+    for mark in list(_threads):
+        if mark is not mine:
+            mark.depth = 0
 
 
 if hasattr(os, "register_at_fork"):
