@@ -212,3 +212,14 @@ def test_a_read_that_a_replace_overtook_starts_anew(tmp_path):
         cache.engine.backend.find = find_then_be_overtaken
         assert cache.get("k").sum() == 50_000
         assert other.get("k").sum() == 50_000
+
+
+def test_a_damaged_inline_payload_is_a_miss_and_goes_to_quarantine(cache):
+    cache.put({"a": 1}, "small")
+    assert cache["small"] == {"a": 1}
+    change(cache, "UPDATE entries SET inline = ? WHERE cache_key = 'small'", b'{"a":2}')
+
+    with pytest.warns(CorruptionWarning, match="quarantine"):
+        assert cache.get("small", default="d") == "d"
+    assert "small" not in cache
+    assert len(quarantined(cache)) == 2
