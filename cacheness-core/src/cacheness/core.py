@@ -9,15 +9,17 @@ where it is large (`blobs`) → entry (`backends`). A get travels: key → entry
 from __future__ import annotations
 
 from cacheness.config import CacheConfig, as_config, parse_ttl
-from cacheness.engine import KEPT, MISS, UNSET, Engine
+from cacheness.engine import Engine
 from cacheness.keys.encoding import params_key
+from cacheness.many import ManyEntries
 from cacheness.naming import RESERVED, checked_key, entry_name
+from cacheness.outcomes import KEPT, MISS, UNSET
 from cacheness.switch import is_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Literal, ParamSpec, TypeVar
 
     from typing_extensions import Unpack
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["UnifiedCache"]
 
 
-class UnifiedCache:
+class UnifiedCache(ManyEntries):
     """Keeps Python values on disk, or in a store that a team shares, and gives them back.
 
     Safe for threads, processes and forks; reads take no lock.
@@ -326,17 +328,7 @@ class UnifiedCache:
         self.engine.tell("invalidate", key, removed.handler, removed.stored_bytes)
         return True
 
-    # --- all entries ------------------------------------------------------------------
-
-    def clear(self, prefix: str | None = None) -> int:
-        """Remove every entry of this namespace, or of one prefix; give their number."""
-        return self.engine.clear({} if prefix is None else {"prefix": prefix})
-
-    def __len__(self) -> int:
-        return self.engine.backend.count()
-
-    def __iter__(self) -> Iterator[str]:
-        return self.engine.backend.iter_keys()
+    # --- a mapping of cache keys to values -----------------------------------------------
 
     def __contains__(self, cache_key: object) -> bool:
         return isinstance(cache_key, str) and self.exists(cache_key)

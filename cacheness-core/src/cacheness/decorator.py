@@ -16,7 +16,6 @@ from cacheness.binding import binder
 from cacheness.config import parse_ttl
 from cacheness.defaults import default_cache
 from cacheness.digests import StoredDigests
-from cacheness.engine import KEPT, MISS, UNSET
 from cacheness.errors import (
     CachenessError,
     CachenessWarning,
@@ -28,6 +27,7 @@ from cacheness.errors import (
 from cacheness.keys.code import CodeDigest, remember_in
 from cacheness.keys.encoding import FunctionKey
 from cacheness.keys.naming import function_name
+from cacheness.outcomes import KEPT, MISS, UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -20,14 +20,12 @@ from cacheness.errors import (
     BlobCorruptedError,
     CacheClosedError,
     CachenessWarning,
-    CorruptionWarning,
     ReadOnlyError,
-    SecurityWarning,
-    SignatureError,
     warn,
 )
 from cacheness.forks import renew_in_child
 from cacheness.hits import HitBuffer
+from cacheness.outcomes import MISS, UNSET
 from cacheness.payloads.decode import Decoder
 from cacheness.payloads.refusals import BadSignatureError, UndecodableError
 from cacheness.plugins.registry import registry_for
@@ -44,17 +42,11 @@ if TYPE_CHECKING:
     from cacheness.entry import Entry
     from cacheness.events import EventKind
     from cacheness.eviction import Evictor
+    from cacheness.faults import Faults
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
 
-__all__ = ["KEPT", "MISS", "UNSET", "Engine"]
-
-MISS: Any = object()
-"""What a read gives where there is nothing to give."""
-KEPT: Any = object()
-"""A miss whose entry is another's, and must not be replaced by whoever computes."""
-UNSET: Any = object()
-"""An option that was not given."""
+__all__ = ["Engine"]
 
 _TRIES = 8
 """How often a read looks again where a replace overtook it between entry and blob."""
@@ -79,7 +71,7 @@ class Engine:
         self._signer: Signer | None = None
         self._encoder: Encoder | None = None
         self._evictor: Evictor | None = None
-        self._decoder = Decoder(self._registry, config, self._blobs, self._signing)
+        self._decoder = Decoder(self._registry, config, self.blobs, self._signing)
         self._hits = HitBuffer(self.backend, writes=not config.read_only)
         _living.add(self)
         renew_in_child(self)
@@ -188,7 +180,7 @@ class Engine:
             signature=signature,
             inline=encoded.inline,
             blob=encoded.blob,
-            blob_store=None if encoded.blob is None else self._blobs().store_id,
+            blob_store=None if encoded.blob is None else self.blobs().store_id,
             created_at=now,
             renewed_at=now,
             accessed_at=now,
@@ -262,10 +254,10 @@ class Engine:
             except (FileNotFoundError, BlobCorruptedError, BadSignatureError) as error:
                 again = self.backend.find(key)
                 if again is not None and again[0] == stored[0]:
-                    return self._refuse(key, stored, error)
+                    return self._faults().refuse(key, stored, error)
                 stored = again
             except UndecodableError as error:
-                return self._leave_undecoded(key, stored, error)
+                return self._faults().leave_undecoded(key, stored, error)
             except OSError as error:
                 raise BackendUnavailableError(f"entry {key} can't be read: {error}") from error
             else:
@@ -274,7 +266,7 @@ class Engine:
                     self.tell("hit", key, stored[1], stored[11])
                 return value
         if stored is not None:
-            self._expire(key, stored)
+            self._faults().expire(key, stored)
         if self._observers or is_logged():
             self.tell("miss", key)
         return MISS
@@ -326,62 +318,8 @@ class Engine:
             return False
         if self.is_current(stored, None, UNSET):
             return True
-        self._expire(key, stored)
+        self._faults().expire(key, stored)
         return False
-
-    def _expire(self, key: str, stored: StoredPayload) -> None:
-        """Remove an entry that a read found expired, unless somebody renewed it meanwhile."""
-        now = time()
-        if stored[6] is None or now < stored[6] or self.config.read_only:
-            return
-        removed = self.backend.expire_entry(key, if_generation=stored[0], now=now)
-        if removed is not None:
-            self.discard(removed)
-            self.tell("expire", key, removed.handler, removed.stored_bytes)
-
-    def _refuse(self, key: str, stored: StoredPayload, error: Exception) -> Any:
-        """Deal with an entry whose payload is missing, damaged or not to be trusted."""
-        if isinstance(error, BadSignatureError):
-            if error.verdict == "wrong":
-                self._quarantine(key, stored)
-            self.tell("error", key, stored[1], reason=str(error))
-            if self.config.on_bad_signature == "raise":
-                raise SignatureError(str(error)) from None
-            warn(str(error), SecurityWarning, stacklevel=4)
-            return MISS if error.verdict == "wrong" else KEPT
-        if isinstance(error, FileNotFoundError):
-            message = f"entry {key}: its blob {stored[9]} is missing"
-            if not self.config.read_only:
-                self.backend.delete_entry(key, if_generation=stored[0])
-        else:
-            message = str(error)
-            self._quarantine(key, stored)
-        self.tell("corrupt", key, stored[1], reason=message)
-        kept = "is removed" if isinstance(error, FileNotFoundError) else "is moved to quarantine"
-        fate = "is left alone in a read-only cache" if self.config.read_only else kept
-        warn(f"{message}; it {fate} and counts as a miss", CorruptionWarning, stacklevel=4)
-        return MISS
-
-    def _quarantine(self, key: str, stored: StoredPayload) -> None:
-        from cacheness.payloads.quarantine import quarantine
-
-        if self.config.read_only:
-            return
-        removed = self.backend.get_entry(key)
-        if removed is None or removed.generation != stored[0]:
-            return
-        quarantine(removed, self._blobs, self.config)
-        self.backend.delete_entry(key, if_generation=stored[0])
-
-    def _leave_undecoded(self, key: str, stored: StoredPayload, error: UndecodableError) -> Any:
-        cause = error.__cause__
-        message = (
-            f"entry {key} is intact, but its handler {stored[1]!r} can't decode it here "
-            f"({type(cause).__name__}: {cause}); it is kept and counts as a miss"
-        )
-        self.tell("error", key, stored[1], reason=message)
-        warn(message, CachenessWarning, stacklevel=4)
-        return MISS
 
     # --- what is opened at first need -------------------------------------------------
 
@@ -400,7 +338,7 @@ class Engine:
             )
         return backend
 
-    def _blobs(self) -> BlobBackend:
+    def blobs(self) -> BlobBackend:
         blobs = self._blob_backend
         if blobs is None:
             name = self.config.blob_backend or self.backend.blob_backend
@@ -415,12 +353,17 @@ class Engine:
             self._signer = Signer(self.config, shared=self.backend.shared)
         return self._signer
 
+    def _faults(self) -> Faults:
+        from cacheness.faults import Faults
+
+        return Faults(self)
+
     def _encoding(self) -> Encoder:
         if self._encoder is None:
             from cacheness.payloads.encode import Encoder
 
             inline = "inline" in self.backend.capabilities
-            self._encoder = Encoder(self._registry, self.config, self._blobs, inline=inline)
+            self._encoder = Encoder(self._registry, self.config, self.blobs, inline=inline)
         return self._encoder
 
     # --- many entries -----------------------------------------------------------------
@@ -454,14 +397,14 @@ class Engine:
 
     def discard(self, entry: Entry) -> None:
         """Remove the blob of an entry that no longer stands."""
-        if entry.blob_store is None or entry.blob_store == self._blobs().store_id:
+        if entry.blob_store is None or entry.blob_store == self.blobs().store_id:
             self._drop_blob(entry.blob)
 
     def _drop_blob(self, name: str | None) -> None:
         """Remove a blob; one that can't be removed now is an orphan for a later clean-up."""
         if name is not None:
             try:
-                self._blobs().delete(name)
+                self.blobs().delete(name)
             except OSError:
                 return
 

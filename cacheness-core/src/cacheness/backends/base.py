@@ -286,6 +286,31 @@ class MetadataBackend(ABC):
             count -= 1
         return chosen
 
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        """Remove what is over a bound, in the order of `victims`; gives what was removed.
+
+        Where the store holds more than ``max_size`` bytes or ``max_entries`` entries, as
+        many go as bring it ``slack`` of the bound below it, so that not every put evicts.
+        A backend shared between processes decides and removes in one step.
+        """
+        over_size = self._excess(self.total_size(), max_size, slack) if max_size is not None else 0
+        over_count = (
+            self._excess(self.count(), max_entries, slack) if max_entries is not None else 0
+        )
+        removed = []
+        for victim in self.victims(policy, over_size, over_count):
+            old = self.delete_entry(victim.cache_key, if_generation=victim.generation)
+            if old is not None:
+                removed.append(old)
+        return removed
+
+    @staticmethod
+    def _excess(now: int, bound: int, slack: float) -> int:
+        """How much is to go: nothing within the bound, else down to a slack below it."""
+        return 0 if now <= bound else now - bound + int(bound * slack)
+
     # --- the store --------------------------------------------------------------------
 
     def namespaces(self) -> list[str]:

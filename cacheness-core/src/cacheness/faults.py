@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""What becomes of an entry that a read could not give: expired, damaged, or not to be trusted."""
+
+from __future__ import annotations
+
+from time import time
+
+from cacheness.errors import (
+    CachenessWarning,
+    CorruptionWarning,
+    SecurityWarning,
+    SignatureError,
+    warn,
+)
+from cacheness.outcomes import KEPT, MISS
+from cacheness.payloads.refusals import BadSignatureError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cacheness.backends.base import StoredPayload
+    from cacheness.engine import Engine
+    from cacheness.payloads.refusals import UndecodableError
+
+__all__ = ["Faults"]
+
+
+class Faults:
+    """Deals with the entries of one cache that a read could not give.
+
+    Each method makes sure that the entry is still the one that was read, so that a
+    replaced entry is never removed by who read the old one.
+    """
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def expire(self, key: str, stored: StoredPayload) -> None:
+        """Remove an entry that a read found expired, unless somebody renewed it meanwhile."""
+        now = time()
+        if stored[6] is None or now < stored[6] or self._engine.config.read_only:
+            return
+        removed = self._engine.backend.expire_entry(key, if_generation=stored[0], now=now)
+        if removed is not None:
+            self._engine.discard(removed)
+            self._engine.tell("expire", key, removed.handler, removed.stored_bytes)
+
+    def refuse(self, key: str, stored: StoredPayload, error: Exception) -> Any:
+        """Deal with an entry whose payload is missing, damaged or not to be trusted."""
+        if isinstance(error, BadSignatureError):
+            if error.verdict == "wrong":
+                self._quarantine(key, stored)
+            self._engine.tell("error", key, stored[1], reason=str(error))
+            if self._engine.config.on_bad_signature == "raise":
+                raise SignatureError(str(error)) from None
+            warn(str(error), SecurityWarning, stacklevel=4)
+            return MISS if error.verdict == "wrong" else KEPT
+        if isinstance(error, FileNotFoundError):
+            message = f"entry {key}: its blob {stored[9]} is missing"
+            if not self._engine.config.read_only:
+                self._engine.backend.delete_entry(key, if_generation=stored[0])
+        else:
+            message = str(error)
+            self._quarantine(key, stored)
+        self._engine.tell("corrupt", key, stored[1], reason=message)
+        kept = "is removed" if isinstance(error, FileNotFoundError) else "is moved to quarantine"
+        fate = "is left alone in a read-only cache" if self._engine.config.read_only else kept
+        warn(f"{message}; it {fate} and counts as a miss", CorruptionWarning, stacklevel=4)
+        return MISS
+
+    def _quarantine(self, key: str, stored: StoredPayload) -> None:
+        from cacheness.payloads.quarantine import quarantine
+
+        if self._engine.config.read_only:
+            return
+        removed = self._engine.backend.get_entry(key)
+        if removed is None or removed.generation != stored[0]:
+            return
+        quarantine(removed, self._engine.blobs, self._engine.config)
+        self._engine.backend.delete_entry(key, if_generation=stored[0])
+
+    def leave_undecoded(self, key: str, stored: StoredPayload, error: UndecodableError) -> Any:
+        cause = error.__cause__
+        message = (
+            f"entry {key} is intact, but its handler {stored[1]!r} can't decode it here "
+            f"({type(cause).__name__}: {cause}); it is kept and counts as a miss"
+        )
+        self._engine.tell("error", key, stored[1], reason=message)
+        warn(message, CachenessWarning, stacklevel=4)
+        return MISS
