@@ -33,14 +33,14 @@ from cacheness.switch import is_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Literal
 
     from cacheness.backends.base import MetadataBackend, StoredPayload
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig, Duration
     from cacheness.entry import Entry
-    from cacheness.events import EventKind
+    from cacheness.events import Event, EventKind
     from cacheness.eviction import Evictor
     from cacheness.faults import Faults
     from cacheness.payloads.encode import Encoded, Encoder
@@ -407,6 +407,10 @@ class Engine:
                 self.blobs().delete(name)
             except OSError:
                 return
+
+    def watch(self, observer: Callable[[Event], None]) -> None:
+        """Tell this observer, too, of what happens in this cache from now on."""
+        self._observers = (*self._observers, observer)
 
     def tell(
         self,

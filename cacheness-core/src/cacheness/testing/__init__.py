@@ -20,19 +20,38 @@ from importlib import import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cacheness.testing.blobs import BlobBackendContract
+    from cacheness.testing.compressors import CompressorContract
+    from cacheness.testing.handlers import HandlerContract
     from cacheness.testing.metadata import MetadataBackendContract
+    from cacheness.testing.observers import ObserverContract
 
-__all__ = ["BlobBackendContract", "MetadataBackendContract"]
+__all__ = [
+    "BlobBackendContract",
+    "CompressorContract",
+    "HandlerContract",
+    "MetadataBackendContract",
+    "ObserverContract",
+]
 
 _MODULES = {
     "BlobBackendContract": "cacheness.testing.blobs",
+    "CompressorContract": "cacheness.testing.compressors",
+    "HandlerContract": "cacheness.testing.handlers",
     "MetadataBackendContract": "cacheness.testing.metadata",
+    "ObserverContract": "cacheness.testing.observers",
 }
 _WITH_ASSERTIONS = (
     "blobs",
+    "compressors",
+    "handler_base",
+    "handler_keeping",
+    "handler_keys",
+    "handler_reading",
     "metadata_bulk",
     "metadata_entries",
     "metadata_sharing",
+    "observers",
+    "plugin",
     "store",
 )
 

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: S101 - a suite is made of assertions
+"""That reading a payload is safe, whatever is in it, and that a view shows what was put."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from cacheness.errors import CachenessWarning
+from cacheness.testing.handler_base import HandlerSubject
+from cacheness.testing.handler_keeping import contexts
+from cacheness.testing.store import forked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cacheness.core import UnifiedCache
+    from cacheness.plugins.registry import LoadedHandler
+
+__all__ = ["ReadingPromises"]
+
+_MOST_GROWTH = 1 << 19
+"""KiB by which the memory of a process may grow while it reads small damaged files."""
+
+
+class ReadingPromises(HandlerSubject):
+    """Damage, hostile bytes, views."""
+
+    def test_reading_damaged_bytes_fails_or_gives_a_value(
+        self, loaded: LoadedHandler, tmp_path: Path
+    ) -> None:
+        """Of a handler that is data-only any bytes are read; of others, verified ones alone."""
+        payloads = self._payloads(loaded, tmp_path)
+
+        def read_all() -> tuple[int, int]:
+            before = _peak_memory()
+            read = growth = 0
+            for payload, metadata in payloads:
+                for changed in _damaged(payload) if loaded.data_only else [payload]:
+                    read += 1
+                    self._read(loaded, tmp_path, changed, metadata)
+                    growth = _peak_memory() - before
+                    if growth > _MOST_GROWTH:
+                        return read, growth
+            return read, growth
+
+        # In a process of its own: a crash is to fail this test and not to end all of them.
+        read, growth = forked(read_all)
+
+        assert growth <= _MOST_GROWTH, (
+            f"reading small damaged files took {growth >> 10} MiB: check a size that the file "
+            "declares before allocating it"
+        )
+        assert read >= len(payloads)
+
+    def test_reading_runs_no_code_of_the_bytes(self, loaded: LoadedHandler, tmp_path: Path) -> None:
+        proof = tmp_path / "ran"
+        bombs = [pickle.dumps(_Bomb(str(proof)), protocol) for protocol in (0, 2, 4, 5)]
+        payloads = self._payloads(loaded, tmp_path) if loaded.data_only else []
+        for bomb in bombs:
+            for payload, metadata in [*payloads, (b"", {})] if loaded.data_only else []:
+                self._read(loaded, tmp_path, bomb, metadata)
+                self._read(loaded, tmp_path, payload[: len(payload) // 2] + bomb, metadata)
+        assert not proof.exists(), (
+            "reading a pickle ran it: a handler that is data_only never unpickles"
+        )
+
+    def test_a_damaged_file_is_a_miss(self, loaded: LoadedHandler, filed: UnifiedCache) -> None:
+        def check(obj: Any) -> None:
+            filed.put(obj, "it", handler=loaded.name)
+            entry = filed.get_entry("it")
+            if entry is not None and entry.blob is not None:
+                _flip(f"{filed.config.cache_dir}/blobs/{entry.blob}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CachenessWarning)
+                back = filed.get("it", default=self)
+            if back is not self:  # an empty file has nothing to flip
+                self.assert_same(back, obj, "from a damaged file")
+            filed.clear()
+
+        self.for_each(check, examples=5)
+
+    def test_a_view_shows_what_was_put(self, loaded: LoadedHandler, filed: UnifiedCache) -> None:
+        def check(obj: Any) -> None:
+            filed.put(obj, "it", handler=loaded.name)
+            view = filed.get("it", mmap=True)
+            self.assert_same(view, obj, "as a view (mmap=True)")
+            filed.open("it")
+            with suppress(ValueError, TypeError, AttributeError):  # it may well be read-only
+                self.change_in_place(view)
+            self.assert_same(filed["it"], obj, "after a change of its view")
+
+        self.for_each(check, examples=10)
+
+    def _payloads(
+        self, loaded: LoadedHandler, tmp_path: Path
+    ) -> list[tuple[bytes, dict[str, Any]]]:
+        """Some payloads of the handler, each a file of its own."""
+        found: list[tuple[bytes, dict[str, Any]]] = []
+        path = tmp_path / f"whole{loaded.extension}"
+
+        def collect(obj: Any) -> None:
+            putting, _ = contexts()
+            metadata = loaded.handler.put_with(obj, os.fspath(path), putting)
+            if not putting.parts.objects:
+                found.append((path.read_bytes(), metadata))
+
+        self.for_each(collect, examples=8)
+        return found[:8]
+
+    def _read(
+        self, loaded: LoadedHandler, tmp_path: Path, payload: bytes, metadata: dict[str, Any]
+    ) -> None:
+        """Read the bytes as a payload; errors are welcome."""
+        path = tmp_path / f"damaged{loaded.extension}"
+        path.write_bytes(payload)
+        _, getting = contexts()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with suppress(Exception):  # any error will do
+                loaded.handler.get_with(os.fspath(path), metadata, getting)
+
+
+class _Bomb:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self._path, "w")
+
+
+def _damaged(payload: bytes) -> Iterator[bytes]:
+    """The payload cut, changed and replaced; the same at each run."""
+    chance = random.Random(0)  # noqa: S311  # no secret
+    size = len(payload)
+    yield from (payload, b"", b"\0" * 64, b"\xff" * 64, payload + payload)
+    for cut in sorted({chance.randrange(size + 1) for _ in range(12)}):
+        yield payload[:cut]
+    for _ in range(40 if size else 0):
+        changed = bytearray(payload)
+        for _ in range(chance.randint(1, 4)):
+            # Headers matter most.
+            place = chance.randrange(min(size, 128) if chance.random() < 0.7 else size)
+            changed[place] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+        yield bytes(changed)
+
+
+def _flip(path: str) -> None:
+    with open(path, "r+b") as file:
+        payload = bytearray(file.read())
+        if payload:
+            payload[len(payload) // 2] ^= 0x40
+            file.seek(0)
+            file.write(payload)
+
+
+def _peak_memory() -> int:
+    """The process's peak in KiB; zero where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
