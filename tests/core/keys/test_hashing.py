@@ -49,3 +49,13 @@ def test_a_forked_child_can_hash_what_is_large_too():
 
     # then it does not wait for them
     assert found == expected
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+def test_an_array_without_elements_feeds_nothing(shape):
+    stream = Stream()
+    stream.update(b"before")
+    stream.update(np.zeros(shape).data)
+
+    assert stream.digest() == blake3(b"before").digest()
+    assert digest(np.zeros(shape).data) == blake3().digest()

@@ -71,6 +71,8 @@ def _flat(data: Buffer) -> bytes | memoryview:
     if isinstance(data, bytes):
         return data
     view = memoryview(data)
+    if not view.nbytes:
+        return b""  # a view with no elements can't be cast
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
