@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cacheness.backends.memory import MemoryBackend
     from cacheness.backends.sqlite import SQLiteBackend
     from cacheness.backends.wrapper import MemoryCacheWrapper
-    from cacheness.blobs.base import BlobBackend
+    from cacheness.blobs.base import BlobBackend, check_blob_name
     from cacheness.blobs.file import FileBlobBackend
     from cacheness.compressors.base import Compressor
     from cacheness.config import CacheConfig
@@ -63,7 +63,7 @@ _HOMES = {
     "backends.memory": ("MemoryBackend",),
     "backends.sqlite": ("SQLiteBackend",),
     "backends.wrapper": ("MemoryCacheWrapper",),
-    "blobs.base": ("BlobBackend",),
+    "blobs.base": ("BlobBackend", "check_blob_name"),
     "blobs.file": ("FileBlobBackend",),
     "compressors.base": ("Compressor",),
     "config": ("CacheConfig",),
@@ -165,6 +165,7 @@ __all__ = [
     "UnhashableParameterError",
     "UnifiedCache",
     "cached",
+    "check_blob_name",
     "configure",
     "disabled",
     "hookimpl",

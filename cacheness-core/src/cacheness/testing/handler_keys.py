@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cacheness.errors import UnhashableParameterError
 from cacheness.keys.encoding import params_key
 from cacheness.testing.handler_base import HandlerSubject
+from cacheness.testing.handler_worker import named_target
 from cacheness.testing.processes import in_fresh_process
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ print(*(_key(obj) for obj in pickle.loads(base64.b64decode(sent))))
 def _keys_elsewhere(
     sent: bytes, handler: str | type[Handler], types: tuple[str, ...]
 ) -> list[str | None]:
-    target = "-" if isinstance(handler, str) else f"{handler.__module__}:{handler.__qualname__}"
+    target = "-" if isinstance(handler, str) else named_target(handler)
     told = in_fresh_process(
         _ELSEWHERE,
         stdin=f"{target} {','.join(('types', *types))} {base64.b64encode(sent).decode()}",

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import random
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -14,19 +13,15 @@ from typing import TYPE_CHECKING, Any
 from cacheness.errors import CachenessWarning
 from cacheness.testing.handler_base import HandlerSubject
 from cacheness.testing.handler_keeping import contexts
-from cacheness.testing.store import forked
+from cacheness.testing.handler_worker import MOST_GROWTH, read_damaged_elsewhere, read_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from cacheness.core import UnifiedCache
     from cacheness.plugins.registry import LoadedHandler
 
 __all__ = ["ReadingPromises"]
-
-_MOST_GROWTH = 1 << 19
-"""KiB by which the memory of a process may grow while it reads small damaged files."""
 
 
 class ReadingPromises(HandlerSubject):
@@ -38,35 +33,24 @@ class ReadingPromises(HandlerSubject):
         """Of a handler that is data-only any bytes are read; of others, verified ones alone."""
         payloads = self._payloads(loaded, tmp_path)
 
-        def read_all() -> tuple[int, int]:
-            before = _peak_memory()
-            read = growth = 0
-            for payload, metadata in payloads:
-                for changed in _damaged(payload) if loaded.data_only else [payload]:
-                    read += 1
-                    self._read(loaded, tmp_path, changed, metadata)
-                    growth = _peak_memory() - before
-                    if growth > _MOST_GROWTH:
-                        return read, growth
-            return read, growth
+        read, growth = read_damaged_elsewhere(self.handler, payloads, os.fspath(tmp_path))
 
-        # In a process of its own: a crash is to fail this test and not to end all of them.
-        read, growth = forked(read_all)
-
-        assert growth <= _MOST_GROWTH, (
+        assert growth <= MOST_GROWTH, (
             f"reading small damaged files took {growth >> 10} MiB: check a size that the file "
             "declares before allocating it"
         )
         assert read >= len(payloads)
 
     def test_reading_runs_no_code_of_the_bytes(self, loaded: LoadedHandler, tmp_path: Path) -> None:
-        proof = tmp_path / "ran"
+        proof, folder = tmp_path / "ran", os.fspath(tmp_path)
         bombs = [pickle.dumps(_Bomb(str(proof)), protocol) for protocol in (0, 2, 4, 5)]
         payloads = self._payloads(loaded, tmp_path) if loaded.data_only else []
         for bomb in bombs:
             for payload, metadata in [*payloads, (b"", {})] if loaded.data_only else []:
-                self._read(loaded, tmp_path, bomb, metadata)
-                self._read(loaded, tmp_path, payload[: len(payload) // 2] + bomb, metadata)
+                read_payload(loaded, folder, bomb, metadata)
+                read_payload(
+                    loaded, os.fspath(tmp_path), payload[: len(payload) // 2] + bomb, metadata
+                )
         assert not proof.exists(), (
             "reading a pickle ran it: a handler that is data_only never unpickles"
         )
@@ -114,18 +98,6 @@ class ReadingPromises(HandlerSubject):
         self.for_each(collect, examples=8)
         return found[:8]
 
-    def _read(
-        self, loaded: LoadedHandler, tmp_path: Path, payload: bytes, metadata: dict[str, Any]
-    ) -> None:
-        """Read the bytes as a payload; errors are welcome."""
-        path = tmp_path / f"damaged{loaded.extension}"
-        path.write_bytes(payload)
-        _, getting = contexts()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with suppress(Exception):  # any error will do
-                loaded.handler.get_with(os.fspath(path), metadata, getting)
-
 
 class _Bomb:
     """Makes a file where it is unpickled."""
@@ -137,22 +109,6 @@ class _Bomb:
         return open, (self._path, "w")
 
 
-def _damaged(payload: bytes) -> Iterator[bytes]:
-    """The payload cut, changed and replaced; the same at each run."""
-    chance = random.Random(0)  # noqa: S311  # no secret
-    size = len(payload)
-    yield from (payload, b"", b"\0" * 64, b"\xff" * 64, payload + payload)
-    for cut in sorted({chance.randrange(size + 1) for _ in range(12)}):
-        yield payload[:cut]
-    for _ in range(40 if size else 0):
-        changed = bytearray(payload)
-        for _ in range(chance.randint(1, 4)):
-            # Headers matter most.
-            place = chance.randrange(min(size, 128) if chance.random() < 0.7 else size)
-            changed[place] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
-        yield bytes(changed)
-
-
 def _flip(path: str) -> None:
     with open(path, "r+b") as file:
         payload = bytearray(file.read())
@@ -160,12 +116,3 @@ def _flip(path: str) -> None:
             payload[len(payload) // 2] ^= 0x40
             file.seek(0)
             file.write(payload)
-
-
-def _peak_memory() -> int:
-    """The process's peak in KiB; zero where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Blobs of cacheness wherever fsspec reaches."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Frames and series of polars in cacheness."""
