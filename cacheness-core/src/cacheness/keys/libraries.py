@@ -10,7 +10,7 @@ import sys
 
 from cacheness.keys.encoding import Memo, Unstable, encode, named
 from cacheness.keys.hashing import digest
-from cacheness.keys.parts import attributes, class_label, class_part
+from cacheness.keys.parts import attributes, class_part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,27 +132,15 @@ def _torch_bytes(torch: Any, value: Any) -> bytes:
 
 
 def _polars_frame(value: Any, memo: Memo) -> bytes:
-    columns = [_polars_series(column, memo) for column in value.get_columns()]
-    return named("polars.DataFrame", class_part(type(value), memo), encode(value.height), *columns)
+    from cacheness.keys.polars import encode_frame
+
+    return encode_frame(value, memo)
 
 
-def _polars_series(value: Any, _memo: Memo) -> bytes:
-    # As an Arrow file of one chunk: not its pickled state, which says whether somebody
-    # has found it sorted, nor its chunks, which say how it was appended to.
-    import io
+def _polars_series(value: Any, memo: Memo) -> bytes:
+    from cacheness.keys.polars import encode_series
 
-    buffer = io.BytesIO()
-    try:
-        value.rechunk().to_frame().write_ipc(buffer)
-    except sys.modules["polars"].exceptions.PolarsError as error:
-        raise Unstable(type(value), f"of dtype {value.dtype} can't be written ({error})") from error
-    return named(
-        "polars.Series",
-        encode(class_label(type(value))),
-        encode(value.name),
-        encode(str(value.dtype)),
-        encode(digest(buffer.getbuffer())),
-    )
+    return encode_series(value, memo)
 
 
 _BY_PATH: dict[str, Encoder] = {

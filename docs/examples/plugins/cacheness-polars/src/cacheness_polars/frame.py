@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from polars.exceptions import PanicException
 
 from cacheness import CannotHandleError, Handler
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cacheness import HandlerContext
 
@@ -46,7 +48,7 @@ class PolarsHandler(Handler):
         self, file_path: str, metadata: Mapping[str, Any], context: HandlerContext
     ) -> pl.DataFrame | pl.Series:
         # From an open file, as a path might be mapped: the file may be gone soon.
-        with open(file_path, "rb") as file:
+        with open(file_path, "rb") as file, _panics_as_errors():
             frame = pl.read_ipc(file, columns=context.options.get("columns"))
         if "rows" in metadata:
             return pl.DataFrame(height=metadata["rows"]) if metadata["rows"] else frame
@@ -64,13 +66,23 @@ class PolarsHandler(Handler):
         """The frame over the mapped file."""
         if "rows" in metadata:
             return self.get_with(file_path, metadata, context)
-        frame = pl.scan_ipc(file_path).collect()
+        with _panics_as_errors():
+            frame = pl.scan_ipc(file_path).collect()
         return frame.to_series() if metadata.get("kind") == "Series" else frame
 
     def describe(self, obj: pl.DataFrame | pl.Series) -> str:
         if isinstance(obj, pl.Series):
             return f"{obj.dtype} ({len(obj)},)"[:200]
         return f"DataFrame {obj.shape}"
+
+
+@contextmanager
+def _panics_as_errors() -> Iterator[None]:
+    """Make an error of a panic, which no ``except Exception`` would hold back."""
+    try:
+        yield
+    except PanicException as panic:
+        raise ValueError(f"polars can't read the file: {panic}") from None
 
 
 def _holds_objects(dtype: pl.DataType) -> bool:
