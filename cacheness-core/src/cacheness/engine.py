@@ -33,7 +33,7 @@ from cacheness.switch import is_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Literal
 
     from cacheness.backends.base import MetadataBackend, StoredPayload
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cacheness.faults import Faults
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
+    from cacheness.tombstones import Why
 
 __all__ = ["Engine"]
 
@@ -143,8 +144,11 @@ class Engine:
             from cacheness.eviction import Evictor
 
             self._evictor = Evictor(self.backend, self.config, self.flush)
-        for removed in self._evictor.added(entry):
+        evicted = self._evictor.added(entry)
+        for removed in evicted:
             self.discard(removed)
+        self.bury(evicted, "evicted", f"policy {self.config.policy}")
+        for removed in evicted:
             self.tell("evict", removed.cache_key, removed.handler, removed.stored_bytes)
 
     def _entry(
@@ -399,6 +403,12 @@ class Engine:
         """Remove the blob of an entry that no longer stands."""
         if entry.blob_store is None or entry.blob_store == self.blobs().store_id:
             self._drop_blob(entry.blob)
+
+    def bury(self, entries: Iterable[Entry], why: Why, reason: str = "") -> None:
+        """Remember why these entries are gone."""
+        from cacheness.tombstones import record
+
+        record(self.backend, entries, why, time(), reason)
 
     def _drop_blob(self, name: str | None) -> None:
         """Remove a blob; one that can't be removed now is an orphan for a later clean-up."""

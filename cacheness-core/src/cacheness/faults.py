@@ -46,13 +46,14 @@ class Faults:
         removed = self._engine.backend.expire_entry(key, if_generation=stored[0], now=now)
         if removed is not None:
             self._engine.discard(removed)
+            self._engine.bury([removed], "expired")
             self._engine.tell("expire", key, removed.handler, removed.stored_bytes)
 
     def refuse(self, key: str, stored: StoredPayload, error: Exception) -> Any:
         """Deal with an entry whose payload is missing, damaged or not to be trusted."""
         if isinstance(error, BadSignatureError):
             if error.verdict == "wrong":
-                self._quarantine(key, stored)
+                self._quarantine(key, stored, str(error))
             self._engine.tell("error", key, stored[1], reason=str(error))
             if self._engine.config.on_bad_signature == "raise":
                 raise SignatureError(str(error)) from None
@@ -61,17 +62,18 @@ class Faults:
         if isinstance(error, FileNotFoundError):
             message = f"entry {key}: its blob {stored[9]} is missing"
             if not self._engine.config.read_only:
-                self._engine.backend.delete_entry(key, if_generation=stored[0])
+                removed = self._engine.backend.delete_entry(key, if_generation=stored[0])
+                self._engine.bury([removed] if removed else [], "quarantined", message)
         else:
             message = str(error)
-            self._quarantine(key, stored)
+            self._quarantine(key, stored, message)
         self._engine.tell("corrupt", key, stored[1], reason=message)
         kept = "is removed" if isinstance(error, FileNotFoundError) else "is moved to quarantine"
         fate = "is left alone in a read-only cache" if self._engine.config.read_only else kept
         warn(f"{message}; it {fate} and counts as a miss", CorruptionWarning, stacklevel=4)
         return MISS
 
-    def _quarantine(self, key: str, stored: StoredPayload) -> None:
+    def _quarantine(self, key: str, stored: StoredPayload, reason: str) -> None:
         from cacheness.payloads.quarantine import quarantine
 
         if self._engine.config.read_only:
@@ -81,6 +83,7 @@ class Faults:
             return
         quarantine(removed, self._engine.blobs, self._engine.config)
         self._engine.backend.delete_entry(key, if_generation=stored[0])
+        self._engine.bury([removed], "quarantined", reason)
 
     def leave_undecoded(self, key: str, stored: StoredPayload, error: UndecodableError) -> Any:
         cause = error.__cause__
