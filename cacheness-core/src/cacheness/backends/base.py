@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     """What a read needs of an entry, in the order of `stored_payload`; its metadata may be
     their JSON text, or None for none."""
 
+    Labels: TypeAlias = tuple[str | None, str, str, float | None]
+    """What statistics say of an entry: function, prefix, handler, seconds it cost."""
+
     PlainPayload: TypeAlias = tuple[str, str, float | None, bytes]
     """Handler, checksum, time of expiry and payload."""
 
@@ -123,6 +126,13 @@ class MetadataBackend(ABC):
     shared: bool = False
     """Whether users of several machines share the store, so that no user's own key signs."""
 
+    knows_its_size: bool = False
+    """Whether `count` and `total_size` take no scan, so that a bounded cache asks for them
+    at every put; otherwise it asks from time to time."""
+
+    directory: str | None = None
+    """The directory on a disk of this machine in which the store grows, if there is one."""
+
     @abstractmethod
     def __init__(self, context: BackendContext, **options: Any) -> None:
         """Open the store, and make it where there is none."""
@@ -197,6 +207,13 @@ class MetadataBackend(ABC):
                     "accessed_at": max(entry.accessed_at, accessed_at),
                 }
                 self.update_fields(cache_key, changes, if_generation=entry.generation)
+
+    def labels(self, cache_keys: Sequence[str]) -> dict[str, Labels]:
+        """What statistics say of the entries that there are, by key."""
+        return {
+            key: (entry.function, entry.prefix, entry.handler, entry.cost_seconds)
+            for key, entry in self.get_entries(cache_keys).items()
+        }
 
     # --- many entries -----------------------------------------------------------------
 
@@ -328,6 +345,26 @@ class MetadataBackend(ABC):
 
         A backend that keeps no notes forgets them, which costs explanations, not results.
         """
+
+    def read_statistics(self) -> dict[str, float]:
+        """The sums of all that was added by `add_statistics`, by name."""
+        sums = self.read_notes("statistics")
+        return {name: float(of) for name, of in sums.items() if isinstance(of, (int, float))}
+
+    def add_statistics(self, amounts: Mapping[str, float]) -> None:
+        """Add to the sums of these names.
+
+        This keeps them as notes, which it reads and writes under `lock`. A backend that is
+        shared between processes and declares no ``lock`` overrides it, or loses what two of
+        them add at the same moment.
+        """
+        from contextlib import nullcontext
+
+        locked = "lock" in self.capabilities
+        with self.lock("cacheness:statistics") if locked else nullcontext():
+            sums = self.read_statistics()
+            changed = {name: sums.get(name, 0.0) + amount for name, amount in amounts.items()}
+            self.write_notes("statistics", changed)
 
     def change_token(self) -> object:
         """Something that differs whenever anybody changed the store since; None can't tell."""

@@ -20,7 +20,7 @@ from cacheness.backends.replay import (
     set_operation,
     touch_operation,
 )
-from cacheness.backends.table import detached, json_copy, keys_by_age, summary_of
+from cacheness.backends.table import add_notes, detached, json_copy, keys_by_age, summary_of
 from cacheness.errors import (
     BackendUnavailableError,
     CacheClosedError,
@@ -62,6 +62,7 @@ class JsonBackend(MetadataBackend):
     """
 
     capabilities = frozenset({"inline", "transactions", "watch"})
+    knows_its_size = True
 
     def __init__(self, context: BackendContext) -> None:
         """Open ``metadata.jsonl`` in the cache's directory, or the place where it will be.
@@ -74,7 +75,7 @@ class JsonBackend(MetadataBackend):
         self._namespace = context.namespace
         self._timeout = config.lock_timeout
         self._read_only = config.read_only
-        self._directory = context.make_directory()
+        self.directory = self._directory = context.make_directory()
         self._journal = Journal(
             os.path.join(self._directory, _NAME),
             0o660 if config.permissions == "group" else 0o600,
@@ -212,6 +213,14 @@ class JsonBackend(MetadataBackend):
         with self._reading() as space:
             return list(map(detached, space.table.victims(policy, size, count)))
 
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        with self._writing() as (space, operations):
+            victims = space.table.over(policy, max_size, max_entries, slack)
+            self._delete(victims, operations)
+            return victims
+
     # --- the store --------------------------------------------------------------------
 
     def namespaces(self) -> list[str]:
@@ -229,6 +238,11 @@ class JsonBackend(MetadataBackend):
 
         with self._writing() as (_, operations):
             operations.append(note_operation(self._namespace, kind, deepcopy(dict(notes))))
+
+    def add_statistics(self, amounts: Mapping[str, float]) -> None:
+        with self._writing() as (space, operations):
+            notes = add_notes(space.notes.get("statistics", {}), amounts)
+            operations.append(note_operation(self._namespace, "statistics", notes))
 
     def change_token(self) -> object:
         with self._reading():

@@ -11,6 +11,7 @@ from weakref import WeakSet, WeakValueDictionary
 from cacheness.backends.base import MetadataBackend, stored_payload
 from cacheness.backends.table import (
     EntryTable,
+    add_notes,
     detached,
     json_copy,
     keys_by_age,
@@ -48,6 +49,7 @@ class MemoryBackend(MetadataBackend):
 
     capabilities = frozenset({"inline", "lock", "transactions", "watch"})
     blob_backend = "memory"
+    knows_its_size = True
 
     def __init__(self, context: BackendContext, *, name: str | None = None) -> None:
         """Open a store.
@@ -169,6 +171,16 @@ class MemoryBackend(MetadataBackend):
         with self._using() as (_, table):
             return [detached(e, inline=None) for e in table.victims(policy, size, count)]
 
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        with self._using() as (store, table):
+            victims = table.over(policy, max_size, max_entries, slack)
+            for victim in victims:
+                table.remove(victim.cache_key)
+            store.version += bool(victims)
+        return [detached(victim, inline=None) for victim in victims]
+
     # --- the store --------------------------------------------------------------------
 
     def namespaces(self) -> list[str]:
@@ -188,6 +200,11 @@ class MemoryBackend(MetadataBackend):
         with self._using() as (store, _):
             merge_notes(store.notes.setdefault((self._namespace, kind), {}), given)
             store.version += 1
+
+    def add_statistics(self, amounts: Mapping[str, float]) -> None:
+        with self._using() as (store, _):
+            notes = store.notes.setdefault((self._namespace, "statistics"), {})
+            notes.update(add_notes(notes, amounts))
 
     def change_token(self) -> object:
         return self._store.version

@@ -60,7 +60,7 @@ class Line:
 class Space:
     """The state of one namespace."""
 
-    __slots__ = ("lines", "notes", "table")
+    __slots__ = ("lines", "note_bytes", "notes", "table")
 
     def __init__(self) -> None:
         self.table = EntryTable()
@@ -69,6 +69,8 @@ class Space:
         """The line of every entry, by cache key."""
         self.notes: dict[str, dict[str, Any]] = {}
         """The side tables, by kind."""
+        self.note_bytes: dict[tuple[str, str], float] = {}
+        """Of each note, by kind and name, its part of the line that wrote it."""
 
 
 class Replay:
@@ -78,8 +80,8 @@ class Replay:
 
     def __init__(self) -> None:
         self.spaces: dict[str, Space] = {}
-        self.live_bytes = 0
-        """The size of the lines that entries were put with and that still stand."""
+        self.live_bytes: float = 0
+        """The size of the lines that entries and notes were put with and that still stand."""
 
     def space(self, namespace: str) -> Space:
         """The state of a namespace, made where there is none."""
@@ -127,7 +129,7 @@ class Replay:
 
     def moved(self, lines: Iterable[Line | None], places: Iterable[Place]) -> None:
         """Take note of where the lines of `compacted` came to lie."""
-        self.live_bytes = 0
+        self.live_bytes = sum(sum(space.note_bytes.values()) for space in self.spaces.values())
         for line, place in zip(lines, places, strict=True):
             if line is not None:
                 line.place, line.changed = place, False
@@ -185,10 +187,16 @@ class Replay:
             self._drop_line(space, cache_key)
             space.table.remove(cache_key)
 
-    def _note(self, operation: Operation, _: Place) -> None:
+    def _note(self, operation: Operation, place: Place) -> None:
         space = self.space(operation["ns"])
         (kind,) = _names([operation["kind"]])
-        merge_notes(space.notes.setdefault(kind, {}), dict(operation["notes"]))
+        notes = dict(operation["notes"])
+        merge_notes(space.notes.setdefault(kind, {}), notes)
+        for name, value in notes.items():
+            self.live_bytes -= space.note_bytes.pop((kind, name), 0)
+            if value is not None:
+                space.note_bytes[kind, name] = part = place[1] / len(notes)
+                self.live_bytes += part
 
     def _change(self, space: Space, entry: Entry) -> None:
         space.table.put(entry)

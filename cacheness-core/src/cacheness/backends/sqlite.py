@@ -28,10 +28,10 @@ from cacheness.forks import renew_in_child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, PlainPayload, StoredPayload
+    from cacheness.backends.base import BackendContext, Labels, PlainPayload, StoredPayload
     from cacheness.entry import Entry
 
 # Every statement is made of the column names of this package; values are always bound.
@@ -75,6 +75,16 @@ _KEYS_PAGE = (
     "SELECT id, cache_key FROM entries WHERE namespace = ? AND id > ? ORDER BY id LIMIT 2000"
 )
 
+_LABELS = (
+    "SELECT cache_key, function, prefix, handler, cost_seconds FROM entries "
+    "WHERE namespace = ? AND cache_key IN "
+)
+_ADD_STATISTIC = (
+    "INSERT INTO notes (namespace, kind, name, value) VALUES (?, 'statistics', ?, ?) "
+    "ON CONFLICT (namespace, kind, name) DO UPDATE SET "
+    "value = printf('%!.17g', CAST(value AS REAL) + CAST(excluded.value AS REAL))"
+)
+
 _SMALLEST_SQLITE = (3, 35, 0)
 """``RETURNING`` came with it."""
 
@@ -91,6 +101,7 @@ class SQLiteBackend(MetadataBackend):
     """
 
     capabilities = frozenset({"inline", "transactions", "watch"})
+    knows_its_size = True
 
     def __init__(self, context: BackendContext, *, busy_timeout: float | None = None) -> None:
         """Open ``metadata.sqlite3`` in the cache's directory, and make it where there is none.
@@ -112,7 +123,8 @@ class SQLiteBackend(MetadataBackend):
         self._timeout = config.lock_timeout if busy_timeout is None else busy_timeout
         self._synchronous = "FULL" if config.durability == "fsync" else "NORMAL"
         self._read_only = config.read_only
-        self._path = os.path.join(context.make_directory(), "metadata.sqlite3")
+        self.directory = context.make_directory()
+        self._path = os.path.join(self.directory, "metadata.sqlite3")
         self._local: Any = _local()
         self._lock = RLock()
         self._connections: dict[int, sqlite3.Connection] = {}
@@ -215,6 +227,15 @@ class SQLiteBackend(MetadataBackend):
             for cache_key, (count, accessed_at) in hits.items():
                 execute(_HIT, (count, accessed_at, self._namespace, cache_key))
 
+    def labels(self, cache_keys: Sequence[str]) -> dict[str, Labels]:
+        found: dict[str, Labels] = {}
+        for start in range(0, len(cache_keys), 500):
+            some = cache_keys[start : start + 500]
+            statement = f"{_LABELS}({', '.join('?' * len(some))})"
+            for row in self._many(statement, (self._namespace, *some)):
+                found[row[0]] = row[1:]
+        return found
+
     # --- many entries -----------------------------------------------------------------
 
     def iter_entry_summaries(self) -> Iterator[dict[str, Any]]:
@@ -281,6 +302,11 @@ class SQLiteBackend(MetadataBackend):
                         "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?)",
                         (*where, json.dumps(value)),
                     )
+
+    def add_statistics(self, amounts: Mapping[str, float]) -> None:
+        with _Transaction(self) as execute:
+            for name, amount in amounts.items():
+                execute(_ADD_STATISTIC, (self._namespace, name, repr(float(amount))))
 
     def change_token(self) -> object:
         """Differs after a commit of any other connection; this one's own are told by the caller."""

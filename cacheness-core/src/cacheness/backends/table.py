@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EntryTable",
+    "add_notes",
     "detached",
     "json_copy",
     "keys_by_age",
@@ -84,6 +85,19 @@ class EntryTable:
         if queue is None or len(queue) > 2 * len(self._entries) + 64:
             queue = self._queues[policy] = _VictimQueue(policy, self._entries)
         return queue.first(size, count)
+
+    def over(
+        self, policy: str, max_size: int | None, max_entries: int | None, slack: float
+    ) -> list[Entry]:
+        """What `MetadataBackend.evict` is to remove."""
+        size = _excess(self.total_size, max_size, slack)
+        count = _excess(len(self._entries), max_entries, slack)
+        return self.victims(policy, size, count) if size or count else []
+
+
+def _excess(now: int, bound: int | None, slack: float) -> int:
+    """How much is to go: nothing within the bound, else down to a slack below it."""
+    return 0 if bound is None or now <= bound else now - bound + int(bound * slack)
 
 
 class _VictimQueue:
@@ -184,6 +198,11 @@ def merge_notes(notes: dict[str, Any], changes: Mapping[str, Any]) -> None:
             notes.pop(name, None)
         else:
             notes[name] = value
+
+
+def add_notes(notes: Mapping[str, Any], amounts: Mapping[str, float]) -> dict[str, float]:
+    """The notes that `MetadataBackend.add_statistics` writes, given those that there are."""
+    return {name: notes.get(name, 0.0) + amount for name, amount in amounts.items()}
 
 
 def keys_by_age(entries: list[Entry]) -> list[str]:

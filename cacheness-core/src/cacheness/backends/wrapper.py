@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from cacheness.backends.base import PlainPayload, StoredPayload
+    from cacheness.backends.base import Labels, PlainPayload, StoredPayload
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -45,6 +45,8 @@ class MemoryCacheWrapper(MetadataBackend):
         self.capabilities = backend.capabilities
         self.blob_backend = backend.blob_backend
         self.shared = backend.shared
+        self.knows_its_size = backend.knows_its_size
+        self.directory = backend.directory
         self._max_bytes = max_bytes
         self._staleness = staleness
         self._mutex = allocate_lock()
@@ -208,6 +210,18 @@ class MemoryCacheWrapper(MetadataBackend):
         finally:
             self._forget()
 
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        removed: list[Entry] | None = None
+        try:
+            removed = self.backend.evict(
+                policy, max_size=max_size, max_entries=max_entries, slack=slack
+            )
+        finally:
+            self._forget(None if removed is None else [entry.cache_key for entry in removed])
+        return removed
+
     def close(self) -> None:
         self._forget()
         self.backend.close()
@@ -249,6 +263,15 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def write_notes(self, kind: str, notes: Mapping[str, Any]) -> None:
         self.backend.write_notes(kind, notes)
+
+    def read_statistics(self) -> dict[str, float]:
+        return self.backend.read_statistics()
+
+    def add_statistics(self, amounts: Mapping[str, float]) -> None:
+        self.backend.add_statistics(amounts)
+
+    def labels(self, cache_keys: Sequence[str]) -> dict[str, Labels]:
+        return self.backend.labels(cache_keys)
 
     def change_token(self) -> object:
         return self.backend.change_token()
