@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from cacheness.plugins.manager import API_VERSION, hookimpl
     from cacheness.plugins.registry import list_handlers, register_handler, unregister_handler
     from cacheness.plugins.specs import BackendSpec, CompressorSpec, HandlerSpec
+    from cacheness.stats import CacheStats, Usage
     from cacheness.switch import disabled
 
 _HOMES = {
@@ -108,6 +109,7 @@ _HOMES = {
     "plugins.manager": ("API_VERSION", "hookimpl"),
     "plugins.registry": ("list_handlers", "register_handler", "unregister_handler"),
     "plugins.specs": ("BackendSpec", "CompressorSpec", "HandlerSpec"),
+    "stats": ("CacheStats", "Usage"),
     "switch": ("disabled",),
 }
 """Where each public name is defined; it is imported when it is first asked for, since a
@@ -126,6 +128,7 @@ __all__ = [
     "BytesHandler",
     "CacheClosedError",
     "CacheConfig",
+    "CacheStats",
     "CachenessError",
     "CachenessWarning",
     "CannotHandleError",
@@ -164,6 +167,7 @@ __all__ = [
     "SupportsOpen",
     "UnhashableParameterError",
     "UnifiedCache",
+    "Usage",
     "cached",
     "check_blob_name",
     "configure",

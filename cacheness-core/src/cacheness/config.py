@@ -349,15 +349,19 @@ class CacheConfig:
     default_ttl_seconds: float | None
     """The time to live where a put names none; None is for ever."""
     superseded_ttl_seconds: float | None
-    """After this, what older code of a function left behind is removed."""
+    """After this, what older code of a function left behind is removed: once newer code has
+    been storing results for so many seconds, and nobody read the older ones for as long."""
     max_size: int | None
-    """The bytes that the payloads may take together."""
+    """The bytes that the payloads of this namespace may take together, once no put is under
+    way; None is no bound. A value that is larger than all of it is not stored."""
     max_entries: int | None
-    """The number of entries that there may be."""
+    """The number of entries that this namespace may have; None is no bound."""
     min_free: int | None
-    """The bytes to leave free on the disk; None is 1 % of it, at most 512 MiB."""
+    """The bytes to leave free on the disk; None is 1 % of it, at most 512 MiB. A put that
+    would leave less evicts first, where there is a bound, or else is refused."""
     policy: Literal["lru", "lfu", "fifo", "cost"]
-    """What eviction removes first."""
+    """What eviction removes first: what was read longest ago, read least often, stored
+    longest ago, or what costs the least seconds to compute again for the bytes it takes."""
     memory_bytes: int
     """The size of the in-process tier; 0 is none."""
     memory_staleness: float

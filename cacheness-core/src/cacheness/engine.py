@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from time import time
+from time import perf_counter, time
 from weakref import WeakSet
 
 from cacheness.config import parse_ttl
@@ -24,7 +24,7 @@ from cacheness.errors import (
     warn,
 )
 from cacheness.forks import renew_in_child
-from cacheness.hits import HitBuffer
+from cacheness.hits import SAMPLED, HitBuffer
 from cacheness.outcomes import MISS, UNSET
 from cacheness.payloads.decode import Decoder
 from cacheness.payloads.refusals import BadSignatureError, UndecodableError
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from cacheness.config import CacheConfig, Duration
     from cacheness.entry import Entry
     from cacheness.events import Event, EventKind
-    from cacheness.eviction import Evictor
     from cacheness.faults import Faults
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
     from cacheness.tombstones import Why
+    from cacheness.upkeep import Upkeep
 
 __all__ = ["Engine"]
 
@@ -71,7 +71,7 @@ class Engine:
         self._blob_backend: BlobBackend | None = None
         self._signer: Signer | None = None
         self._encoder: Encoder | None = None
-        self._evictor: Evictor | None = None
+        self._kept_up: Upkeep | None = None
         self._decoder = Decoder(self._registry, config, self.blobs, self._signing)
         self._hits = HitBuffer(self.backend, writes=not config.read_only)
         _living.add(self)
@@ -112,13 +112,8 @@ class Engine:
         self.check_writable()
         if is_off():
             return False
-        try:
-            encoded = self._encoding().encode(
-                obj, handler=handler, compressor=compressor, options=options
-            )
-        except OSError as error:
-            raise BackendUnavailableError(f"entry {key} can't be stored: {error}") from error
-        entry = self._entry(key, obj, encoded, details)
+        encoded = self._encoded(key, obj, handler, compressor, options)
+        entry = None if encoded is None else self._entry(key, obj, encoded, details)
         if entry is None:
             return False
         try:
@@ -134,22 +129,44 @@ class Engine:
             if other.prefix != entry.prefix:
                 self._warn_of_prefix(entry, other)
         self.tell("put", key, entry.handler, entry.stored_bytes)
-        if self.config.max_size is not None or self.config.max_entries is not None:
-            self._evict_for(entry)
+        self.make_room(entry)
+        if entry.function is not None:
+            self._hits.computed(entry.function, entry.prefix)
+            self._upkeep().sweep(entry.function, entry)
+        self._hits.settle()
         return True
 
-    def _evict_for(self, entry: Entry) -> None:
-        """Remove what the bounds ask for after a put."""
-        if self._evictor is None:
-            from cacheness.eviction import Evictor
+    def _encoded(
+        self,
+        key: str,
+        obj: object,
+        handler: str | None,
+        compressor: str | None,
+        options: Mapping[str, Any] | None,
+    ) -> Encoded | None:
+        """The payload, which is written; None where it is larger than the cache may be."""
+        upkeep = self._upkeep()
+        upkeep.before_writing(key, obj)
+        try:
+            encoded = self._encoding().encode(
+                obj, handler=handler, compressor=compressor, options=options
+            )
+        except OSError as error:
+            raise BackendUnavailableError(f"entry {key} can't be stored: {error}") from error
+        try:
+            own_file = encoded.blob is not None
+            admitted = upkeep.admits(key, encoded.stored_bytes, own_file=own_file)
+        except BaseException:
+            self._drop_blob(encoded.blob)
+            raise
+        if not admitted:
+            self._drop_blob(encoded.blob)
+            return None
+        return encoded
 
-            self._evictor = Evictor(self.backend, self.config, self.flush)
-        evicted = self._evictor.added(entry)
-        for removed in evicted:
-            self.discard(removed)
-        self.bury(evicted, "evicted", f"policy {self.config.policy}")
-        for removed in evicted:
-            self.tell("evict", removed.cache_key, removed.handler, removed.stored_bytes)
+    def make_room(self, entry: Entry) -> None:
+        """Remove what the bounds ask for after a put."""
+        self._upkeep().make_room(entry)
 
     def _entry(
         self, key: str, obj: object, encoded: Encoded, details: dict[str, Any]
@@ -241,9 +258,12 @@ class Engine:
         """
         if is_off():
             return MISS
+        began = 0.0 if len(self._hits.reads) % SAMPLED else perf_counter()
         if way == "read" and options is None and prefix is None and ttl_seconds is UNSET:
             value = self._read_plain(key)
             if value is not MISS:
+                if began:
+                    self._hits.timed.append((key, perf_counter() - began))
                 return value
         decode = getattr(self._decoder, way)
         stored = self.backend.find(key) if first is None else first
@@ -266,14 +286,25 @@ class Engine:
                 raise BackendUnavailableError(f"entry {key} can't be read: {error}") from error
             else:
                 self._hits.add(key)
+                if began:
+                    self._hits.timed.append((key, perf_counter() - began))
                 if self._observers or is_logged():
                     self.tell("hit", key, stored[1], stored[11])
                 return value
         if stored is not None:
             self._faults().expire(key, stored)
+        self.missed(key, prefix)
+        return MISS
+
+    def missed(self, key: str, prefix: str | None = None) -> None:
+        """Take note of a read that found nothing."""
+        self.count_miss(prefix)
         if self._observers or is_logged():
             self.tell("miss", key)
-        return MISS
+
+    def count_miss(self, prefix: str | None = None) -> None:
+        """Count a read that gave nothing."""
+        self._hits.missed(prefix or "")
 
     def _read_plain(self, key: str) -> Any:
         """[hot] The value of a small entry that needs nothing but its handler, or `MISS`.
@@ -357,6 +388,19 @@ class Engine:
             self._signer = Signer(self.config, shared=self.backend.shared)
         return self._signer
 
+    def directories(self) -> list[str]:
+        """What grows on disks of this machine."""
+        blobs = self._blob_backend
+        both = (self.backend.directory, None if blobs is None else blobs.directory)
+        return [path for path in both if path is not None]
+
+    def _upkeep(self) -> Upkeep:
+        if self._kept_up is None:
+            from cacheness.upkeep import Upkeep
+
+            self._kept_up = Upkeep(self)
+        return self._kept_up
+
     def _faults(self) -> Faults:
         from cacheness.faults import Faults
 
@@ -384,7 +428,7 @@ class Engine:
         return len(removed)
 
     def flush(self) -> None:
-        """Write the hits that are buffered."""
+        """Write the hits and misses that are buffered."""
         self._hits.flush()
 
     def after_fork(self) -> None:

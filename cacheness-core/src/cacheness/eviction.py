@@ -14,17 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["Evictor"]
 
 _SLACK = 0.1
-"""Once over a bound, this part of it is freed beyond, so that not every put has to evict."""
+"""Once over a bound, at most this part of it is freed beyond, so that not every put evicts."""
+_AT_ONCE = 1000
+"""Nor more entries than about so many, so that no put waits for long."""
 _RECOUNT = 256
-"""After so many puts the store is counted anew, since other processes put, too."""
+"""After so many puts a store that doesn't know its size is counted."""
 
 
 class Evictor:
-    """Removes entries by the cache's policy once it is over a bound.
+    """Removes entries of one namespace by the cache's policy once it is over a bound.
 
-    Between counts of the store it adds up what this process put, so that a put costs an
-    addition; a cache of several processes is over its bound by what the others put since
-    the last count, at most.
+    Every put looks, after its own entry is recorded: once no put is under way, the bounds
+    hold, whatever the number of processes. Until then they are exceeded by what the puts
+    under way have recorded, at most. A backend that doesn't know its size without a scan
+    is counted after `_RECOUNT` puts of this process, or when these alone would be too
+    much; such a store is over a bound by what the others put since then, at most.
+
+    Pinned entries stay; where they fill the bounds, everything else goes.
 
     Args:
         backend: Where the entries are recorded.
@@ -40,49 +46,53 @@ class Evictor:
         self._policy = config.policy
         self._max_size = config.max_size
         self._max_entries = config.max_entries
+        self._slack: float | None = None
         self._size = 0
         self._entries = 0
         self._puts = _RECOUNT
 
     def added(self, entry: Entry) -> list[Entry]:
-        """Take note of a put; give the entries that were removed for it.
-
-        The entry itself may be among them, where it alone is over the bound.
-        """
-        self._size += entry.stored_bytes
-        self._entries += 1
-        self._puts += 1
-        if self._puts >= _RECOUNT or self._is_over():
-            self._recount()
+        """Take note of a put; give the entries that were removed for it."""
+        if not self._backend.knows_its_size:
+            self._size += entry.stored_bytes
+            self._entries += 1
+            self._puts += 1
+            if self._puts < _RECOUNT and not self._is_over():
+                return []
+        self._count()
         return self._evict() if self._is_over() else []
+
+    def free(self, size: int) -> list[Entry]:
+        """Remove entries of at least so many bytes, as far as any go; give them.
+
+        Where all of them together would not do, none is removed.
+        """
+        total = self._backend.total_size()
+        if total < size:
+            return []
+        self._flush()
+        return self._backend.evict(self._policy, max_size=total - size, max_entries=None, slack=0.0)
 
     def _is_over(self) -> bool:
         return (self._max_size is not None and self._size > self._max_size) or (
             self._max_entries is not None and self._entries > self._max_entries
         )
 
-    def _recount(self) -> None:
+    def _count(self) -> None:
         self._puts = 0
         self._size = self._backend.total_size() if self._max_size is not None else 0
         self._entries = self._backend.count() if self._max_entries is not None else 0
 
     def _evict(self) -> list[Entry]:
         self._flush()
-        size = _excess(self._size, self._max_size)
-        count = _excess(self._entries, self._max_entries)
-        removed = []
-        for victim in self._backend.victims(self._policy, size, count):
-            # Another process may have chosen the same ones, or replaced one meanwhile.
-            old = self._backend.delete_entry(victim.cache_key, if_generation=victim.generation)
-            if old is not None:
-                removed.append(old)
-            self._size -= victim.stored_bytes
-            self._entries -= 1
+        if self._slack is None:
+            self._slack = min(_SLACK, _AT_ONCE / max(1, self._backend.count()))
+        removed = self._backend.evict(
+            self._policy,
+            max_size=self._max_size,
+            max_entries=self._max_entries,
+            slack=self._slack,
+        )
+        self._size -= sum(entry.stored_bytes for entry in removed)
+        self._entries -= len(removed)
         return removed
-
-
-def _excess(now: int, bound: int | None) -> int:
-    """How much is to go: nothing within the bound, else down to a slack below it."""
-    if bound is None or now <= bound:
-        return 0
-    return now - bound + int(bound * _SLACK)

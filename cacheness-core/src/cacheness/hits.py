@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Buffers the hits of a cache, so that a read never writes."""
+"""Buffers what reads of a cache did, so that a read never writes."""
 
 from __future__ import annotations
 
@@ -10,43 +10,87 @@ from cacheness.errors import BackendUnavailableError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cacheness.backends.base import MetadataBackend
+    from cacheness.tally import Tally
 
-__all__ = ["HitBuffer"]
+__all__ = ["SAMPLED", "HitBuffer"]
 
 _FULL = 2048
 """Reads after which they are written; a process that dies loses at most these."""
+_LONGEST = 10.0
+"""Seconds after which they are written by the next read or put."""
+SAMPLED = 16
+"""Of so many hits one is timed, as two looks at a clock take 0.1 µs."""
 
 
 class HitBuffer:
-    """Collects cache keys as they are read and hands them to the backend in one write."""
+    """Collects what was read, missed and computed, and hands it to the backend in one go.
 
-    __slots__ = ("_backend", "_reads", "_writes")
+    Adding appends to a list, which needs no lock.
+    """
+
+    __slots__ = ("_backend", "_computed", "_misses", "_tally", "_writes", "reads", "timed")
 
     def __init__(self, backend: MetadataBackend, *, writes: bool) -> None:
         self._backend = backend
         self._writes = writes
-        self._reads: list[tuple[str, float]] = []
+        self._tally: Tally | None = None
+        self.forget()
 
     def add(self, cache_key: str) -> None:
-        """[hot] Note a read; appending to a list needs no lock."""
-        self._reads.append((cache_key, time()))
-        if len(self._reads) >= _FULL:
+        """[hot] Note a read."""
+        now = time()
+        reads = self.reads
+        reads.append((cache_key, now))
+        if len(reads) >= _FULL or now - reads[0][1] > _LONGEST:
             self.flush()
 
+    def missed(self, prefix: str) -> None:
+        """Note that a read found nothing, or nothing of this prefix."""
+        self._misses.append((prefix, time()))
+        self.settle()
+
+    def computed(self, function: str, prefix: str) -> None:
+        """Note that a function's result was stored, which a read before had missed."""
+        self._computed.append((function, prefix))
+
+    def settle(self) -> None:
+        """Write what has waited for long, or is much."""
+        for waiting in (self.reads, self._misses):
+            if waiting and (len(waiting) >= _FULL or time() - waiting[0][1] > _LONGEST):
+                self.flush()
+
     def flush(self) -> None:
-        """Write what was collected; hits are dropped where the store is out of reach."""
-        reads, self._reads = self._reads, []
-        if not (reads and self._writes):
+        """Write what was collected; it is dropped where the store is out of reach."""
+        reads, misses, computed, timed = self.reads, self._misses, self._computed, self.timed
+        self.forget()
+        if not ((reads or misses or computed) and self._writes):
             return
-        hits: dict[str, tuple[int, float]] = {}
-        for cache_key, at in reads:
-            count, last = hits.get(cache_key, (0, 0.0))
-            hits[cache_key] = (count + 1, max(at, last))
+        if self._tally is None:
+            from cacheness.tally import Tally
+
+            self._tally = Tally(self._backend)
         try:
-            self._backend.record_hits(hits)
+            if reads:
+                self._backend.record_hits(_counted(reads))
+            self._tally.add(reads, misses, computed, timed)
         except BackendUnavailableError:
             return  # a statistic is not worth failing a read
 
     def forget(self) -> None:
         """Drop what was collected, as a forked child does with its parent's."""
-        self._reads = []
+        self.reads: list[tuple[str, float]] = []
+        """Cache key and time of each hit. While `SAMPLED` divides its length, the next hit
+        is to be timed."""
+        self.timed: list[tuple[str, float]] = []
+        """Cache key and duration of each hit that was timed."""
+        self._misses: list[tuple[str, float]] = []
+        self._computed: list[tuple[str, str]] = []
+
+
+def _counted(reads: list[tuple[str, float]]) -> dict[str, tuple[int, float]]:
+    """Cache key → (reads, time of the last one)."""
+    hits: dict[str, tuple[int, float]] = {}
+    for cache_key, at in reads:
+        count, last = hits.get(cache_key, (0, 0.0))
+        hits[cache_key] = (count + 1, max(at, last))
+    return hits

@@ -39,6 +39,9 @@ class BlobBackend(ABC):
     a store that can't be reached is another ``OSError`` or `BackendUnavailableError`.
     """
 
+    directory: str | None = None
+    """The directory on a disk of this machine in which the store grows, if there is one."""
+
     @abstractmethod
     def __init__(self, context: BackendContext, **options: object) -> None:
         """Open the store, and make it where there is none."""

@@ -54,7 +54,7 @@ class FileBlobBackend(BlobBackend):
         self._context = context
         self._own_place = path is None
         self._root = os.path.join(context.directory, "blobs") if path is None else path
-        self._root = os.path.abspath(os.path.expanduser(self._root))
+        self.directory = self._root = os.path.abspath(os.path.expanduser(self._root))
         self._read_only = config.read_only
         self._durable = config.durability == "fsync"
         self._for_group = config.permissions == "group"
