@@ -95,18 +95,23 @@ class FreeSpace:
         self._was_short = missing > 0
         if missing <= 0:
             return
-        if self._evict is not None:
-            if not rounds:
-                # What is removed leaves its place within the file of entries to this one.
-                self._evict(stored_bytes + _ENTRY_BYTES)
-                return
-            for _ in range(rounds):
-                if not self._evict(missing):
-                    break
-                missing = self._missing()
-                if missing <= 0:
-                    return
-        raise BackendUnavailableError(self._message(key, stored_bytes))
+        if self._evict is None or not self._make_room(self._evict, missing, stored_bytes, rounds):
+            raise BackendUnavailableError(self._message(key, stored_bytes))
+
+    def _make_room(
+        self, evict: Callable[[int], int], missing: int, stored_bytes: int, rounds: int
+    ) -> bool:
+        """Evict what is missing; whether that was enough."""
+        if not rounds:
+            # What is removed leaves its place within the file of entries to this one.
+            return evict(max(1, stored_bytes)) > 0
+        for _ in range(rounds):
+            if not evict(missing):
+                return False
+            missing = self._missing()
+            if missing <= 0:
+                return True
+        return False
 
     def _missing(self) -> int:
         """The bytes that are missing on the fullest disk; none or less where all is well."""
