@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from benchmarks.eviction_trace import START, make_trace, run
 from cacheness import CacheConfig, CachenessWarning, UnifiedCache
 from cacheness.backends.base import BackendContext
 from cacheness.backends.memory import MemoryBackend
@@ -213,3 +214,35 @@ def test_a_store_that_does_not_know_its_size_is_counted_from_time_to_time(tmp_pa
 
     assert [entry.cache_key for entry in removed] == [f"k{i}" for i in range(101)]
     assert backend.counts < 12
+
+
+# --- which policy is worth it -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_cost_saves_more_seconds_than_the_others_do(seed):
+    """On a trace whose costs and sizes spread over four decades, by the trace's own clock."""
+    trace = make_trace(seed, calls=4000, values=500, seconds=7 * 86_400.0)
+    whole = sum({value.key: value.stored_bytes for _, value in trace}.values())
+
+    saved = {
+        policy: run(trace, policy, whole // 20).saved for policy in ("lru", "lfu", "fifo", "cost")
+    }
+
+    assert saved["cost"] > 1.2 * max(saved["lru"], saved["lfu"], saved["fifo"])
+
+
+def test_worth_ages(store):
+    """What was costly and often read goes in the end, when nobody reads it any more."""
+    days = 86_400.0
+    store.put_entries(
+        [
+            Entry("", "once loved", 1, accessed_at=START, hits=100, cost_seconds=100.0),
+            Entry("", "in use", 2, accessed_at=START + 5 * days, hits=1, cost_seconds=10.0),
+            Entry("", "new", 3, accessed_at=START + 15 * days, hits=0, cost_seconds=10.0),
+        ]
+    )
+
+    evicted = store.evict("cost", max_size=None, max_entries=1, slack=0.0)
+
+    assert [entry.cache_key for entry in evicted] == ["in use", "once loved"]
