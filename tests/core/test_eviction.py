@@ -3,8 +3,8 @@
 import os
 
 import pytest
-
 from benchmarks.eviction_trace import START, make_trace, run
+
 from cacheness import CacheConfig, CachenessWarning, UnifiedCache
 from cacheness.backends.base import BackendContext
 from cacheness.backends.memory import MemoryBackend

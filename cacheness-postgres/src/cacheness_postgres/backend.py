@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, StoredPayload
+    from cacheness.backends.base import BackendContext, Labels, StoredPayload
     from cacheness.config import CacheConfig
     from cacheness.entry import Entry
     from cacheness.filters import Filter
@@ -170,6 +170,22 @@ class PostgresBackend(MetadataBackend):
             values = (some, counts, times, self._namespace, self._namespace)
             self._fetch(self._statements.hits, values)
 
+    def labels(self, cache_keys: Sequence[str]) -> dict[str, Labels]:
+        found: dict[str, Labels] = {}
+        for start in range(0, len(cache_keys), _BATCH):
+            some = list(cache_keys[start : start + _BATCH])
+            for key, *labels, exact in self._fetch(
+                self._statements.labels, (self._namespace, some)
+            ):
+                function, prefix, handler, cost = labels
+                if exact is not None:
+                    known = from_bytes(exact)
+                    function, prefix, handler = (
+                        known[name] for name in ("function", "prefix", "handler")
+                    )
+                found[key] = function, prefix, handler, cost
+        return found
+
     # --- many entries -----------------------------------------------------------------
 
     def iter_entry_summaries(self) -> Iterator[dict[str, Any]]:
@@ -230,6 +246,13 @@ class PostgresBackend(MetadataBackend):
 
         return victims(self._database, self._schema, self._namespace, policy, size, count)
 
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        """As the default, by one machine at a time, so that they don't evict for each other."""
+        with self.lock("cacheness:evict"):
+            return super().evict(policy, max_size=max_size, max_entries=max_entries, slack=slack)
+
     def count(self) -> int:
         return int(self._fetch(self._statements.count, (self._namespace,))[0][0])
 
@@ -253,6 +276,13 @@ class PostgresBackend(MetadataBackend):
             self._fetch(self._statements.write_notes, (*where, list(kept), list(kept.values())))
         if dropped:
             self._fetch(self._statements.drop_notes, (*where, dropped))
+
+    def add_statistics(self, amounts: Mapping[str, float]) -> None:
+        names = sorted(amounts)
+        if names:
+            where = (self._namespace, to_bytes("statistics"))
+            added = [to_bytes(float(amounts[name])) for name in names]
+            self._fetch(self._statements.add_notes, (*where, list(map(to_bytes, names)), added))
 
     def change_token(self) -> object:
         """Differs after somebody else replaced, changed or removed an entry."""

@@ -60,6 +60,7 @@ class Statements:
     find: str  # namespace, cache_key
     get: str  # namespace, cache_key
     get_many: str  # namespace, cache_keys
+    labels: str  # namespace, cache_keys
     put: str  # *row, channel, sender; from PostgreSQL 18 on
     put_locking: str  # namespace, cache_key, *row, channel, sender
     add: str  # *row
@@ -77,6 +78,7 @@ class Statements:
     namespaces: str
     read_notes: str  # namespace, kind
     write_notes: str  # namespace, kind, names, values
+    add_notes: str  # namespace, kind, names, amounts
     drop_notes: str  # namespace, kind, names
     notify: str  # channel, sender
 
@@ -95,6 +97,8 @@ def statements(schema: str) -> Statements:
         find=f"SELECT {FOUND} FROM {entries} WHERE {keyed}",
         get=f"SELECT {columns} FROM {entries} WHERE {keyed}",
         get_many=f"SELECT {columns} FROM {entries} WHERE namespace = %b AND cache_key = ANY(%b)",
+        labels=f"SELECT cache_key, function, prefix, handler, cost_seconds, exact FROM {entries} "
+        "WHERE namespace = %b AND cache_key = ANY(%b)",
         put=f"INSERT INTO {entries} AS e ({columns}) VALUES ({values}) "
         f"ON CONFLICT (namespace, cache_key) DO UPDATE SET {replaced} "
         f"RETURNING 1, {_OLD}, {_news(schema)}",
@@ -137,6 +141,11 @@ def statements(schema: str) -> Statements:
         write_notes=f"INSERT INTO {notes} (namespace, kind, name, value) "
         "SELECT %b, %b, n, v FROM unnest(%b::bytea[], %b::bytea[]) AS news (n, v) ORDER BY n "
         "ON CONFLICT (namespace, kind, name) DO UPDATE SET value = excluded.value RETURNING true",
+        add_notes=f"INSERT INTO {notes} AS s (namespace, kind, name, value) "
+        "SELECT %b, %b, n, v FROM unnest(%b::bytea[], %b::bytea[]) AS news (n, v) ORDER BY n "
+        "ON CONFLICT (namespace, kind, name) DO UPDATE SET value = convert_to(("
+        "convert_from(s.value, 'UTF8')::float8 + convert_from(excluded.value, 'UTF8')::float8"
+        ")::text, 'UTF8') RETURNING true",
         drop_notes=f"DELETE FROM {notes} WHERE namespace = %b AND kind = %b AND name = ANY(%b) "
         "RETURNING true",
         notify="SELECT pg_notify(%b, %b)",

@@ -19,7 +19,7 @@ from cacheness.errors import CachenessError
 from cacheness.testing import MetadataBackendContract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -207,6 +207,67 @@ class EvictsTooMuch(Sound):
         return super().victims(policy, size, count + 1)
 
 
+class EvictsInTwoSteps(Sound):
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        count = self.count() - (max_entries or 0)
+        time.sleep(0.01)
+        if count <= 0:
+            return []
+        victims = self.victims(policy, 0, count + int((max_entries or 0) * slack))
+        return self.delete_entries([victim.cache_key for victim in victims])
+
+
+class EvictsToTheBound(Sound):
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        return super().evict(policy, max_size=max_size, max_entries=max_entries, slack=0.0)
+
+
+class EvictsUnderAnyBound(Sound):
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        bound = None if max_entries is None else max_entries - 1
+        return super().evict(policy, max_size=max_size, max_entries=bound, slack=slack)
+
+
+class EvictsPinnedToo(Sound):
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        return self.delete_entries(list(self.iter_keys()))
+
+
+class EvictsByAllNamespaces(Sound):
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        count = sum(map(len, self._store.tables.values()))
+        victims = self.victims(policy, 0, count - (max_entries or 0))
+        return self.delete_entries([victim.cache_key for victim in victims])
+
+
+class LabelsWithoutCost(Sound):
+    def labels(self, cache_keys: Sequence[str]) -> dict[str, Any]:
+        return {key: (*of[:3], None) for key, of in super().labels(cache_keys).items()}
+
+
+class SetsStatistics(Sound):
+    def add_statistics(self, amounts: Mapping[str, float]) -> None:
+        self.write_notes("statistics", dict(amounts))
+
+
+class LosesStatisticsOfOthers(Sound):
+    def add_statistics(self, amounts: Mapping[str, float]) -> None:
+        sums = self.read_statistics()
+        time.sleep(0.001)
+        added = {name: sums.get(name, 0.0) + amount for name, amount in amounts.items()}
+        self.write_notes("statistics", added)
+
+
 class CountsAllNamespaces(Sound):
     def count(self) -> int:
         return sum(map(len, self._store.tables.values()))
@@ -286,6 +347,14 @@ DEFECTS: list[tuple[type[MemoryBackend], str]] = [
     (KeepsTouchedExpiry, "what_a_filter_selects_is_touched"),
     (EvictsPinned, "victims_come_in_the_order_of_the_policy"),
     (EvictsTooMuch, "victims_come_in_the_order_of_the_policy"),
+    (EvictsInTwoSteps, "many_who_evict_at_once_evict_no_more_than_one"),
+    (EvictsToTheBound, "eviction_goes_down_to_the_slack_below_the_bound"),
+    (EvictsUnderAnyBound, "nothing_is_evicted_within_the_bounds"),
+    (EvictsPinnedToo, "pinned_entries_are_not_evicted"),
+    (EvictsByAllNamespaces, "eviction_stays_within_its_namespace"),
+    (LabelsWithoutCost, "labels_are_those_of_the_entries"),
+    (SetsStatistics, "statistics_add_up"),
+    (LosesStatisticsOfOthers, "statistics_of_threads_add_up"),
     (SharesNotes, "notes_are_merged_or_not_kept"),
     (KeepsRemovedNotes, "notes_are_merged_or_not_kept"),
     (NeverChanges, "a_change_by_others_changes_the_token"),
