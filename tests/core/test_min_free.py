@@ -150,6 +150,7 @@ def test_nothing_is_evicted_where_all_of_it_would_not_do(tmp_path):
         with pytest.raises(BackendUnavailableError, match="set min_free= to less"):
             cache.put(os.urandom(50_000), "new")
         assert len(cache) == 5
+    assert len(files_in(tmp_path)) == 5, "that of the refused put is gone"
 
 
 def test_a_small_put_takes_the_place_of_what_is_evicted_for_it(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import time
 from dataclasses import FrozenInstanceError
 
@@ -10,6 +11,7 @@ import pytest
 from cacheness import CacheStats, UnifiedCache, Usage
 from cacheness import hits as hits_module
 from cacheness.hits import SAMPLED, HitBuffer
+from cacheness.payloads.checksum import checksum_of
 from cacheness.tally import MOST, OTHER, Tally
 
 BACKENDS = ["sqlite", "json", "memory"]
@@ -74,6 +76,21 @@ def test_every_read_counts_once(cache):
     assert stats.handlers["json"].hits == 7
     (day,) = stats.days.values()
     assert (day.hits, day.misses) == (7, 4)
+
+
+@pytest.mark.filterwarnings("ignore::cacheness.CachenessWarning")
+def test_a_read_that_can_not_be_answered_is_a_miss(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(os.urandom(50_000), "damaged")
+        cache.put("x", "undecodable")
+        os.unlink(cache.engine.blobs().path_of(cache.get_entry("damaged").blob))
+        changes = {"inline": b"{", "checksum": checksum_of(b"{", "xxh3-128"), "stored_bytes": 1}
+        cache.engine.backend.update_fields("undecodable", changes)
+
+        cache.get("damaged")
+        cache.get("undecodable")
+
+        assert (cache.stats().hits, cache.stats().misses) == (0, 2)
 
 
 def test_looking_without_reading_does_not_count(cache):

@@ -106,6 +106,20 @@ def test_of_two_that_are_used_in_turns_a_third_goes(store):
     assert len(cache) == 8
 
 
+def test_reads_that_are_still_buffered_count(store):
+    cache = store()
+    keep(cache, "old", "one")
+    keep(cache, "older", "one")
+    keep(cache, "new", "two")
+    pass_time(cache, 2 * DAY)
+    cache = store()
+    cache.get("old")
+
+    keep(cache, "newer", "two")
+
+    assert sorted(cache) == ["new", "newer", "old"]
+
+
 def test_what_is_pinned_or_of_another_function_stays(store):
     cache = store()
     keep(cache, "old", "one")

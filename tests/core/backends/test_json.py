@@ -167,6 +167,31 @@ def test_the_past_does_not_grow_without_bound(
     assert [name for name in os.listdir(os.path.dirname(log)) if name.endswith(".tmp")] == []
 
 
+def test_many_notes_do_not_make_each_write_compact(
+    open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_backend, "_SLACK", 10_000)
+    backend = open_backend()
+    for start in range(0, 3000, 100):
+        backend.write_notes("kind", {f"note {n}": "x" * 20 for n in range(start, start + 100)})
+    inodes = set()
+    for number in range(100):
+        writer = open_backend() if number % 10 == 0 else backend
+        writer.put_entry(make_entry(f"k{number}"))
+        inodes.add(os.stat(log).st_ino)
+    assert len(inodes) == 1
+
+    for _ in range(10):
+        backend.write_notes("kind", {f"note {n}": "y" for n in range(3000)})
+    size = os.stat(log).st_size
+    backend.write_notes("kind", dict.fromkeys((f"note {n}" for n in range(3000)), None))
+
+    assert size < 700_000, "notes that were written over are of the past"
+    assert os.stat(log).st_size < size / 4
+    assert backend.read_notes("kind") == open_backend().read_notes("kind") == {}
+    assert backend.count() == open_backend().count() == 100
+
+
 def test_compaction_leaves_nothing_of_a_killed_one(
     open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
