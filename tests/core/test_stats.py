@@ -262,8 +262,8 @@ def test_a_timed_read_stands_for_those_between_but_the_first_for_itself():
 def test_labels_beyond_the_most_count_together(cache, monkeypatch):
     monkeypatch.setitem(MOST, "prefix", 3)
     misses = [(f"p{number}", 0.0) for number in range(5)]
-    Tally(cache.engine.backend).add([], misses, [], [])
-    Tally(cache.engine.backend).add([], [*misses, ("p9", 0.0)], [], [])
+    Tally(cache.engine.backend).add({}, misses, [], [])
+    Tally(cache.engine.backend).add({}, [*misses, ("p9", 0.0)], [], [])
 
     counted = {name: usage.misses for name, usage in cache.stats().prefixes.items()}
 

@@ -46,18 +46,21 @@ class HitBuffer:
 
     def missed(self, prefix: str) -> None:
         """Note that a read found nothing, or nothing of this prefix."""
-        self._misses.append((prefix, time()))
-        self.settle()
+        now = time()
+        misses = self._misses
+        misses.append((prefix, now))
+        if len(misses) >= _FULL or now - misses[0][1] > _LONGEST:
+            self.flush()
 
     def computed(self, function: str, prefix: str) -> None:
         """Note that a function's result was stored, which a read before had missed."""
         self._computed.append((function, prefix))
 
     def settle(self) -> None:
-        """Write what has waited for long, or is much."""
-        for waiting in (self.reads, self._misses):
-            if waiting and (len(waiting) >= _FULL or time() - waiting[0][1] > _LONGEST):
-                self.flush()
+        """Write what has waited for long."""
+        waiting = self.reads or self._misses
+        if waiting and time() - waiting[0][1] > _LONGEST:
+            self.flush()
 
     def flush(self) -> None:
         """Write what was collected; it is dropped where the store is out of reach."""
@@ -70,9 +73,10 @@ class HitBuffer:
 
             self._tally = Tally(self._backend)
         try:
-            if reads:
-                self._backend.record_hits(_counted(reads))
-            self._tally.add(reads, misses, computed, timed)
+            hits = _counted(reads)
+            if hits:
+                self._backend.record_hits(hits)
+            self._tally.add(hits, misses, computed, timed)
         except BackendUnavailableError:
             return  # a statistic is not worth failing a read
 
@@ -89,8 +93,8 @@ class HitBuffer:
 
 def _counted(reads: list[tuple[str, float]]) -> dict[str, tuple[int, float]]:
     """Cache key → (reads, time of the last one)."""
-    hits: dict[str, tuple[int, float]] = {}
-    for cache_key, at in reads:
-        count, last = hits.get(cache_key, (0, 0.0))
-        hits[cache_key] = (count + 1, max(at, last))
-    return hits
+    last = dict(reads)
+    counts = dict.fromkeys(last, 0)
+    for cache_key, _ in reads:
+        counts[cache_key] += 1
+    return {cache_key: (count, last[cache_key]) for cache_key, count in counts.items()}

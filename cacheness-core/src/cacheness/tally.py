@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from time import gmtime, strftime
 
 from cacheness.hits import SAMPLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Literal, TypeAlias
 
     from cacheness.backends.base import Labels, MetadataBackend
 
-    Scope: TypeAlias = Literal["total", "function", "prefix", "handler", "day"]
     Measure: TypeAlias = Literal["hits", "misses", "saved", "reading"]
 
 __all__ = ["MOST", "OTHER", "Tally", "day_of", "parse_statistic"]
@@ -41,19 +39,26 @@ class Tally:
 
     def add(
         self,
-        reads: list[tuple[str, float]],
+        hits: Mapping[str, tuple[int, float]],
         misses: list[tuple[str, float]],
         computed: list[tuple[str, str]],
         timed: list[tuple[str, float]],
     ) -> None:
-        """Add what a `HitBuffer` collected."""
+        """Add what a `HitBuffer` collected in some seconds.
+
+        Args:
+            hits: Cache key → (reads, time of the last one, whose day all count to).
+            misses: The prefix that was asked for, and the time.
+            computed: The function whose result was stored, and its prefix.
+            timed: Cache key and seconds of one read in `SAMPLED`.
+        """
         sums = _Sums(self._label)
         sums.add_misses(misses, computed)
-        if reads:
-            sums.add_reads(self._backend, reads, timed)
+        if hits:
+            sums.add_hits(hits, timed, self._backend.labels(list(hits)))
         self._backend.add_statistics(sums.amounts)
 
-    def _label(self, scope: Scope, label: str) -> str:
+    def _label(self, scope: str, label: str) -> str:
         """The label, or `OTHER` where there are too many."""
         if self._known is None:
             self._known = {scope: {OTHER} for scope in MOST}
@@ -92,14 +97,15 @@ def day_of(at: float) -> str:
 class _Sums:
     """What is to be added, by name."""
 
-    def __init__(self, label: Callable[[Scope, str], str]) -> None:
+    def __init__(self, label: Callable[[str, str], str]) -> None:
         self._label = label
-        self.amounts: defaultdict[str, float] = defaultdict(float)
+        self.amounts: dict[str, float] = {}
 
     def add_misses(self, misses: list[tuple[str, float]], computed: list[tuple[str, str]]) -> None:
-        for prefix, at in misses:
-            self._add("total", "misses", "", 1)
-            self._add("day", "misses", day_of(at), 1)
+        if misses:
+            self._add("total", "misses", "", len(misses))
+            self._add("day", "misses", day_of(misses[-1][1]), len(misses))
+        for prefix, _ in misses:
             if prefix:
                 self._add("prefix", "misses", prefix, 1)
         for function, prefix in computed:
@@ -107,40 +113,60 @@ class _Sums:
             if prefix:
                 self._add("prefix", "misses", prefix, 1)
 
-    def add_reads(
+    def add_hits(
         self,
-        backend: MetadataBackend,
-        reads: list[tuple[str, float]],
+        hits: Mapping[str, tuple[int, float]],
         timed: list[tuple[str, float]],
+        labels: Mapping[str, Labels],
     ) -> None:
-        labels = backend.labels(list({cache_key for cache_key, _ in reads}))
-        counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-        for cache_key, at in reads:
-            counts[cache_key, day_of(at)] += 1
-        for (cache_key, day), count in counts.items():
-            of = labels.get(cache_key)
-            self._credit(of, "hits", count, day)
-            if of is not None and of[3]:
-                self._credit(of, "saved", count * of[3], day)
+        groups: dict[tuple[str | None, str, str, str], list[float]] = {}
+        for cache_key, (count, at) in hits.items():
+            function, prefix, handler, cost = labels.get(cache_key, _GONE)
+            group = function, prefix, handler, day_of(at)
+            so_far = groups.get(group)
+            if so_far is None:
+                so_far = groups[group] = [0.0, 0.0]
+            so_far[0] += count
+            if cost:
+                so_far[1] += count * cost
+        for (function, prefix, handler, day), (read, saved) in groups.items():
+            self._credit(function, prefix, handler, day, "hits", read)
+            self._credit(function, prefix, handler, day, "saved", saved)
         for number, (cache_key, seconds) in enumerate(timed):
+            function, prefix, handler, _ = labels.get(cache_key, _GONE)
+            day = day_of(hits[cache_key][1]) if cache_key in hits else ""
             # The first read of a process is the one that imports, and stands for itself.
             weight = 1 if number == 0 else SAMPLED
-            self._credit(labels.get(cache_key), "reading", seconds * weight, day_of(reads[0][1]))
+            self._credit(function, prefix, handler, day, "reading", seconds * weight)
 
-    def _credit(self, of: Labels | None, measure: Measure, amount: float, day: str) -> None:
-        """Add to all sums that a read counts in; an entry that is gone has no labels."""
-        self._add("total", measure, "", amount)
-        self._add("day", measure, day, amount)
-        if of is None:
+    def _credit(
+        self,
+        function: str | None,
+        prefix: str,
+        handler: str,
+        day: str,
+        measure: Measure,
+        amount: float,
+    ) -> None:
+        """Add to all sums that a read counts in."""
+        if not amount:
             return
-        function, prefix, handler, _ = of
-        self._add("handler", measure, handler, amount)
-        if function:
-            self._add("function", measure, function, amount)
-        if prefix:
-            self._add("prefix", measure, prefix, amount)
+        self._add("total", measure, "", amount)
+        for scope, label in (
+            ("day", day),
+            ("handler", handler),
+            ("function", function),
+            ("prefix", prefix),
+        ):
+            if label:
+                self._add(scope, measure, label, amount)
 
-    def _add(self, scope: Scope, measure: Measure, label: str, amount: float) -> None:
+    def _add(self, scope: str, measure: Measure, label: str, amount: float) -> None:
         if scope in MOST:
             label = self._label(scope, label)
-        self.amounts[f"{scope}:{measure}:{label}"] += amount
+        name = f"{scope}:{measure}:{label}"
+        self.amounts[name] = self.amounts.get(name, 0.0) + amount
+
+
+_GONE = (None, "", "", None)
+"""The labels of an entry that was removed since it was read."""
