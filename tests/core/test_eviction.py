@@ -144,7 +144,7 @@ def test_a_value_larger_than_the_cache_drives_nothing_out(tmp_path, backend):
 def test_observers_are_told_of_each_eviction_once(tmp_path):
     told = []
     with UnifiedCache(tmp_path, max_entries=10) as cache:
-        cache.engine._observers = [told.append]
+        cache.engine.watch(told.append)
         for i in range(30):
             cache.put(i, f"k{i}")
         evicted = [event.cache_key for event in told if event.kind == "evict"]

@@ -21,9 +21,9 @@ def fill(directory, backend, number, start, removed):
     """Put entries, a few with blobs; tell how many were evicted by this process."""
     evicted = []
     with UnifiedCache(directory, metadata_backend=backend, max_entries=BOUND) as cache:
-        cache.engine._observers = [
+        cache.engine.watch(
             lambda event: evicted.append(event.cache_key) if event.kind == "evict" else None
-        ]
+        )
         start.wait()
         for put in range(PUTS):
             payload = os.urandom(40_000) if put % 10 == 0 else put

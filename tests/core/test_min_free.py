@@ -229,6 +229,7 @@ def test_a_write_that_fails_leaves_the_old_entry_and_nothing_else(small_disk, tm
     assert done.returncode == 0, done.stderr
     message, number = done.stdout.splitlines()
     assert message.startswith("entry a can't be stored: ")
+    assert message.endswith("; free some space on the disk")
     assert int(number) == (errno.ENOSPC if limit == "full" else errno.EFBIG)
     assert len(files_in(directory)) == 1, "the old entry's"
 

@@ -9,6 +9,7 @@ and checksum (`payloads.encode`), a blob where it is large (`blobs`), the entry
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 from time import perf_counter, time
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG})
 _TRIES = 8
 """How often a read looks again where a replace overtook it between entry and blob."""
 
@@ -152,7 +154,8 @@ class Engine:
                 obj, handler=handler, compressor=compressor, options=options
             )
         except OSError as error:
-            raise BackendUnavailableError(f"entry {key} can't be stored: {error}") from error
+            way = "; free some space on the disk" if error.errno in _NO_SPACE else ""
+            raise BackendUnavailableError(f"entry {key} can't be stored: {error}{way}") from error
         try:
             own_file = encoded.blob is not None
             admitted = upkeep.admits(key, encoded.stored_bytes, own_file=own_file)
