@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from cacheness.errors import ConfigError
+from cacheness.outcomes import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["checked_details"]
+__all__ = ["checked_changes", "checked_details"]
 
 
 def checked_details(
@@ -48,6 +49,27 @@ def checked_details(
     if pin:
         details["pinned"] = True
     return details
+
+
+def checked_changes(
+    *,
+    description: str = UNSET,
+    custom_metadata: Mapping[str, Any] | None = UNSET,
+    tags: Iterable[str] = UNSET,
+) -> dict[str, Any]:
+    """What of an entry's own words its caller changes; what is not given is left out.
+
+    Raises:
+        ConfigError: One of them is not what the entry can keep; the message names it.
+    """
+    changes: dict[str, Any] = {}
+    if description is not UNSET:
+        changes["description"] = _text(description, "description")
+    if custom_metadata is not UNSET:
+        changes["custom_metadata"] = _json_object(custom_metadata or {})
+    if tags is not UNSET:
+        changes["tags"] = _names(tags, "tags")
+    return changes
 
 
 def _text(value: object, name: str) -> str:

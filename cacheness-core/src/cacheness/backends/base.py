@@ -39,7 +39,13 @@ if TYPE_CHECKING:
     PlainPayload: TypeAlias = tuple[str, str, float | None, bytes]
     """Handler, checksum, time of expiry and payload."""
 
-__all__ = ["BackendContext", "MetadataBackend", "plain_payload", "stored_payload"]
+__all__ = [
+    "BackendContext",
+    "MetadataBackend",
+    "has_ended",
+    "plain_payload",
+    "stored_payload",
+]
 
 
 class BackendContext:
@@ -97,6 +103,13 @@ def plain_payload(stored: StoredPayload) -> PlainPayload | None:
     if inline is None or stored[5] is not None or stored[7] or stored[3] != "none":
         return None
     return (stored[1], stored[4], stored[6], inline) if stored[2] == 1 else None
+
+
+def has_ended(expires_at: float | None, stale_until: float | None, now: float) -> bool:
+    """Whether an entry has expired and is not served stale any more."""
+    return (
+        expires_at is not None and expires_at <= now and (stale_until is None or stale_until <= now)
+    )
 
 
 class MetadataBackend(ABC):
@@ -241,17 +254,46 @@ class MetadataBackend(ABC):
         """`delete_entry` of each; gives what was removed."""
         return [old for key in cache_keys if (old := self.delete_entry(key)) is not None]
 
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        """`delete_entry` of each cache key with its ``if_generation``; gives what was removed."""
+        return [
+            old
+            for key, generation in generations.items()
+            if (old := self.delete_entry(key, if_generation=generation)) is not None
+        ]
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        """Remove what has expired at ``now`` and is not served stale any more.
+
+        The times are compared in the same step as the entry is removed. Gives what was
+        removed.
+        """
+        expired = [
+            (summary["cache_key"], summary["generation"])
+            for summary in self.iter_entry_summaries()
+            if has_ended(summary["expires_at"], summary["stale_until"], now)
+        ]
+        return [
+            old
+            for key, generation in expired
+            if (old := self.expire_entry(key, if_generation=generation, now=now)) is not None
+        ]
+
     def touch_entries(self, filter: Filter, *, now: float) -> int:
-        """Set ``accessed_at`` and ``renewed_at``, and what expires anew from ``now``."""
+        """Set ``accessed_at`` and ``renewed_at``, and what expires anew from ``now``.
+
+        What has expired at ``now`` stays as it is. An entry is served stale for as long
+        after its new expiry as after the old one.
+        """
+        from cacheness.entry import renewal
+
         touched = 0
         for summary in list(self.iter_entry_summaries()):
-            if filter.matches(summary):
-                ttl = summary["ttl_seconds"]
-                changes = {
-                    "accessed_at": now,
-                    "renewed_at": now,
-                    "expires_at": None if ttl is None else now + ttl,
-                }
+            expires_at = summary["expires_at"]
+            if (expires_at is None or expires_at > now) and filter.matches(summary):
+                ttl, stale_until = summary["ttl_seconds"], summary["stale_until"]
+                expiry = renewal(now, ttl, expires_at=expires_at, stale_until=stale_until)
+                changes = {"accessed_at": now, "renewed_at": now, **expiry}
                 touched += self.update_fields(
                     summary["cache_key"], changes, if_generation=summary["generation"]
                 )

@@ -244,6 +244,14 @@ class SQLiteBackend(MetadataBackend):
                 removed.extend(map(entry_of, rows))
         return removed
 
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        removed: list[Entry] = []
+        with _Transaction(self) as execute:
+            for cache_key, generation in generations.items():
+                values = (self._namespace, cache_key, generation)
+                removed.extend(map(entry_of, execute(_DELETE_GENERATION, values).fetchall()))
+        return removed
+
     def count(self) -> int:
         found = self._one("SELECT count(*) FROM entries WHERE namespace = ?", (self._namespace,))
         return int(found[0]) if found else 0

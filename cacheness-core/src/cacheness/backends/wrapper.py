@@ -187,9 +187,17 @@ class MemoryCacheWrapper(MetadataBackend):
                         kept.entry = None
 
     def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
-        given = list(entries)
-        with self._forgetting(*(entry.cache_key for entry in given)):
-            return self.backend.put_entries(given)
+        given: list[str] = []
+
+        def noted() -> Iterator[Entry]:
+            for entry in entries:
+                given.append(entry.cache_key)
+                yield entry
+
+        try:
+            return self.backend.put_entries(noted())
+        finally:
+            self._forget(given)
 
     def delete_entries(self, cache_keys: Iterable[str]) -> list[Entry]:
         given = list(cache_keys)
@@ -205,6 +213,16 @@ class MemoryCacheWrapper(MetadataBackend):
     def delete_where(self, filter: Filter) -> list[Entry]:
         try:
             return self.backend.delete_where(filter)
+        finally:
+            self._forget()
+
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        with self._forgetting(*generations):
+            return self.backend.delete_generations(generations)
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        try:
+            return self.backend.delete_expired(now)
         finally:
             self._forget()
 
