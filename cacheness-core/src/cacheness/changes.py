@@ -187,4 +187,4 @@ def _same_time(one: float | None, other: float | None) -> bool:
     """Equal but for what a store loses that counts from another clock."""
     if one is None or other is None:
         return one is other
-    return abs(one - other) < 1e-3
+    return abs(one - other) < 1e-5
