@@ -77,7 +77,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str = "",
         description: str = "",
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         tags: Iterable[str] = (),
         ttl_seconds: Duration | None = UNSET,
         cost_seconds: float | None = None,
@@ -96,7 +96,8 @@ class UnifiedCache(ManyEntries):
             params: the parameters that name it (as keywords, too).
             prefix: A label for grouping; not part of the name.
             description: Free text.
-            custom_metadata: JSON of the caller's own.
+            custom_metadata: JSON of the caller's own, or an instance of a class that is
+                registered by `custom_metadata_model`.
             tags: Labels of the caller's own.
             ttl_seconds: Time to live; None is for ever, not given is the cache's default.
             cost_seconds: What computing the value took.
@@ -142,7 +143,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str = "",
         description: str = "",
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         tags: Iterable[str] = (),
         ttl_seconds: Duration | None = UNSET,
         cost_seconds: float | None = None,
@@ -184,7 +185,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
         **fields: object,
@@ -227,7 +228,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
         **fields: object,
@@ -249,7 +250,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         **fields: object,
     ) -> Entry | None:
@@ -265,7 +266,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         **fields: object,
     ) -> bool:
@@ -283,7 +284,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
         **fields: object,
@@ -305,7 +306,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
         **fields: object,
@@ -332,7 +333,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str = UNSET,
-        custom_metadata: Mapping[str, Any] | None = UNSET,
+        custom_metadata: object = UNSET,
         ttl_seconds: Duration | None = UNSET,
         handler: str | None = None,
         compressor: str | None = None,
@@ -380,7 +381,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str = UNSET,
-        custom_metadata: Mapping[str, Any] | None = UNSET,
+        custom_metadata: object = UNSET,
         tags: Iterable[str] = UNSET,
         ttl_seconds: Duration | None = UNSET,
         **fields: object,
@@ -422,7 +423,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         **fields: object,
     ) -> bool:
@@ -449,7 +450,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         **fields: object,
     ) -> bool:
@@ -533,7 +534,7 @@ class UnifiedCache(ManyEntries):
         named: Mapping[str, object] | None,
         prefix: str,
         description: str,
-        custom_metadata: Mapping[str, Any] | None,
+        custom_metadata: object,
         tags: Iterable[str],
         ttl_seconds: Duration | None,
         cost_seconds: float | None,

@@ -9,12 +9,14 @@ from cacheness.outcomes import UNSET
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any, TypeAlias
+    from typing import Any, TypeAlias, TypeVar
 
     from cacheness.config import Duration
     from cacheness.engine import Engine
     from cacheness.entry import Entry
     from cacheness.progress import Progress
+
+    _M = TypeVar("_M")
 
     Name: TypeAlias = str | Mapping[str, object]
     """How the bulk methods name an entry: by its cache key, or by a mapping of parameters,
@@ -37,7 +39,7 @@ class ManyEntries:
         *,
         prefix: str = "",
         description: str = "",
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         tags: Iterable[str] = (),
         ttl_seconds: Duration | None = UNSET,
         cost_seconds: float | None = None,
@@ -58,7 +60,8 @@ class ManyEntries:
             pairs: Each value with its name, a cache key or a mapping of parameters.
             prefix: As in `put`, of all of them, like what follows.
             description: Free text.
-            custom_metadata: JSON of the caller's own.
+            custom_metadata: JSON of the caller's own, or an instance of a class that is
+                registered by `custom_metadata_model`.
             tags: Labels of the caller's own.
             ttl_seconds: Time to live; None is for ever, not given is the cache's default.
             cost_seconds: What computing each value took.
@@ -108,7 +111,7 @@ class ManyEntries:
         *,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
     ) -> list[Any]:
@@ -127,7 +130,7 @@ class ManyEntries:
         *,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         progress: Progress = None,
     ) -> int:
@@ -178,6 +181,27 @@ class ManyEntries:
         from cacheness.queries import iter_entries
 
         return iter_entries(self.engine, filters, all_namespaces)
+
+    def query_custom(self, model: type[_M], /, *where: Any, **filters: Any) -> list[tuple[str, _M]]:
+        """The records of a class of custom metadata with their cache keys, oldest entry first.
+
+        Args:
+            model: A class that is registered by `custom_metadata_model`.
+            where: Conditions of SQLAlchemy on the attributes of a SQLAlchemy model.
+            filters: Its fields, with the suffixes of `query_meta`; ``cache_key`` is of
+                which entry. All have to hold.
+
+        Raises:
+            ConfigError: The class is not registered, or the backend keeps no records.
+            TypeError: A filter names no field.
+
+        Example:
+            >>> cache.query_custom(Run, owner="me", lr__lt=0.5)
+            []
+        """
+        from cacheness.custom_metadata import parse_query
+
+        return list(self.engine.backend.query_records(parse_query(model, where, filters)))
 
     def touch_batch(self, /, *, progress: Progress = None, **filters: Any) -> int:
         """`touch` what the filters select, in one transaction; give how many there were.

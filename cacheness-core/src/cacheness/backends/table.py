@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
-from cacheness.backends.base import has_ended
+from cacheness.backends.base import is_over
 from cacheness.entry import Entry, renewal
 from cacheness.filters import eviction_order
 
@@ -88,7 +88,7 @@ class EntryTable:
         return [
             entry
             for entry in self._entries.values()
-            if has_ended(entry.expires_at, entry.stale_until, now)
+            if is_over(entry.expires_at, entry.stale_until, now)
         ]
 
     def of_generations(self, generations: Mapping[str, int]) -> list[Entry]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cacheness.backends.base import PlainPayload, StoredPayload
+    from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -255,6 +256,12 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def query_meta(self, **filters: Any) -> Iterator[str]:
         return self.backend.query_meta(**filters)
+
+    def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:
+        return self.backend.query_where(filter, expression)
+
+    def query_records(self, query: RecordQuery) -> Iterator[tuple[str, Any]]:
+        return self.backend.query_records(query)
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         return self.backend.victims(policy, size, count)

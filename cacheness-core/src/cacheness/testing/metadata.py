@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from cacheness.testing.metadata_bulk import ManyEntriesPromises
 from cacheness.testing.metadata_entries import SingleEntryPromises
+from cacheness.testing.metadata_records import RecordPromises
 from cacheness.testing.metadata_sharing import SharingPromises
 
 __all__ = ["MetadataBackendContract"]
 
 
-class MetadataBackendContract(SingleEntryPromises, ManyEntriesPromises, SharingPromises):
+class MetadataBackendContract(
+    SingleEntryPromises, ManyEntriesPromises, RecordPromises, SharingPromises
+):
     """Everything that cacheness relies on in a metadata backend.
 
     Subclass it in a test file, set `target`, and tell the store's reach by `shared` and
