@@ -224,3 +224,31 @@ def test_a_manager_sees_all_namespaces(two):
     assert one.clear(all_namespaces=True) == 1
     assert len(one) == len(other) == 0
     assert blobs_of(one) == []
+
+
+# --- conditions of SQLAlchemy ---------------------------------------------------------
+
+
+def test_conditions_of_sqlalchemy_select_in_stores_with_tables(options, tmp_path):
+    from cacheness.backends.sql import entries
+
+    large = entries.c.stored_bytes > 1000
+    with UnifiedCache(tmp_path / "cache", **options) as cache:
+        cache.put_batch([(LARGE, "a"), (1, "b"), (LARGE, "c"), (LARGE, "d")], ttl_seconds=60)
+        cache.update_entry("c", tags=("t",))
+        if options.get("metadata_backend"):
+            for method in ("query_meta", "entries", "delete_matching", "touch_batch"):
+                with pytest.raises(TypeError, match="where="):
+                    list(getattr(cache, method)(where=large))
+            return
+
+        assert cache.query_meta(where=large) == ["a", "c", "d"]
+        assert cache.query_meta(where=large, tags="t") == ["c"]
+        assert [e.cache_key for e in cache.entries(where=large, tags="t")] == ["c"]
+        before = cache.get_entry("a").renewed_at
+        assert cache.touch_batch(where=large, tags="t") == 1
+        assert cache.get_entry("a").renewed_at == before
+        assert cache.get_entry("c").renewed_at > before
+        assert cache.delete_matching(where=large) == 3
+        assert list(cache) == ["b"]
+        assert blobs_of(cache) == []

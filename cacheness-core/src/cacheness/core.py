@@ -524,6 +524,12 @@ class UnifiedCache(ManyEntries):
         state = " (closed)" if self.engine.closed else ""
         return f"<UnifiedCache {self.config.cache_dir!r}, {self.config.metadata_backend}{state}>"
 
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        from cacheness.views import cache_as_html
+
+        return cache_as_html(self.engine)
+
     # --- naming -----------------------------------------------------------------------
 
     def _key(self, cache_key: str | None, named: Mapping[str, object] | None) -> str:

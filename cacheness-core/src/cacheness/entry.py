@@ -88,6 +88,12 @@ class Entry:
     distribution: str = ""
     """The distribution that the handler came from; empty for one of a process."""
 
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        from cacheness.views import entry_as_html
+
+        return entry_as_html(self)
+
 
 def _builder() -> Callable[..., Entry]:
     """Compile a function that takes an entry's fields as keywords, as `Entry` does.

@@ -144,7 +144,9 @@ class ManyEntries:
 
     # --- by what is recorded of them --------------------------------------------------
 
-    def query_meta(self, /, *, all_namespaces: bool = False, **filters: Any) -> list[str]:
+    def query_meta(
+        self, /, *, where: object = None, all_namespaces: bool = False, **filters: Any
+    ) -> list[str]:
         """The cache keys of the entries that the filters select, oldest first.
 
         ``lr=0.1`` asks for a parameter, ``prefix`` and ``tags`` for the entry's own,
@@ -154,25 +156,29 @@ class ManyEntries:
         equality. What has expired and still stands is found, too.
 
         Args:
+            where: A condition of SQLAlchemy on `cacheness.backends.sql.entries`, such as
+                ``entries.c.hits > entries.c.handler_version``, that has to hold, too.
             all_namespaces: Look into those of other users of the store, too, each after
                 the other; `entries` tells which entry is whose.
             filters: What to select by; all have to hold.
 
         Raises:
-            TypeError: A filter means nothing.
+            TypeError: A filter means nothing, or the backend can't answer ``where``.
 
         Example:
             >>> cache.query_meta(lr__gte=0.1, prefix="runs", meta__owner="me")
             []
         """
-        from cacheness.queries import namespaces_of
+        from cacheness.queries import iter_keys, namespaces_of
 
         found: list[str] = []
         for engine in namespaces_of(self.engine, all_namespaces):
-            found += engine.backend.query_meta(**filters)
+            found += iter_keys(engine, filters, where)
         return found
 
-    def entries(self, /, *, all_namespaces: bool = False, **filters: Any) -> Iterator[Entry]:
+    def entries(
+        self, /, *, where: object = None, all_namespaces: bool = False, **filters: Any
+    ) -> Iterator[Entry]:
         """The entries that the filters select, streamed, without their payloads.
 
         In no particular order, and in flat memory, however many there are. The filters are
@@ -180,7 +186,7 @@ class ManyEntries:
         """
         from cacheness.queries import iter_entries
 
-        return iter_entries(self.engine, filters, all_namespaces)
+        return iter_entries(self.engine, filters, where, all_namespaces)
 
     def query_custom(self, model: type[_M], /, *where: Any, **filters: Any) -> list[tuple[str, _M]]:
         """The records of a class of custom metadata with their cache keys, oldest entry first.
@@ -203,24 +209,34 @@ class ManyEntries:
 
         return list(self.engine.backend.query_records(parse_query(model, where, filters)))
 
-    def touch_batch(self, /, *, progress: Progress = None, **filters: Any) -> int:
+    def touch_batch(
+        self, /, *, where: object = None, progress: Progress = None, **filters: Any
+    ) -> int:
         """`touch` what the filters select, in one transaction; give how many there were.
 
-        The filters are those of `query_meta`. What has expired stays expired.
+        The filters are those of `query_meta`; what ``where`` selects is looked up first.
+        What has expired stays expired.
 
         Raises:
             TypeError: There is no filter, or one means nothing.
         """
         from cacheness.queries import touch_batch
 
-        return touch_batch(self.engine, filters, progress)
+        return touch_batch(self.engine, filters, where, progress)
 
     def delete_matching(
-        self, /, *, all_namespaces: bool = False, progress: Progress = None, **filters: Any
+        self,
+        /,
+        *,
+        where: object = None,
+        all_namespaces: bool = False,
+        progress: Progress = None,
+        **filters: Any,
     ) -> int:
         """Remove what the filters select, in one transaction; give how many there were.
 
-        The filters are those of `query_meta`.
+        The filters are those of `query_meta`; what ``where`` selects is looked up first,
+        and stays where it is replaced meanwhile.
 
         Raises:
             TypeError: There is no filter, or one means nothing.
@@ -228,7 +244,7 @@ class ManyEntries:
         from cacheness.queries import delete_matching, namespaces_of
 
         engines = namespaces_of(self.engine, all_namespaces)
-        return sum(delete_matching(engine, filters, progress) for engine in engines)
+        return sum(delete_matching(engine, filters, where, progress) for engine in engines)
 
     def delete_where(
         self,

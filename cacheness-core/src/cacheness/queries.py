@@ -23,6 +23,7 @@ __all__ = [
     "delete_matching",
     "delete_where",
     "iter_entries",
+    "iter_keys",
     "namespaces_of",
     "touch_batch",
 ]
@@ -31,25 +32,31 @@ _PAGE = 256
 """Entries that are read at a time, so that a listing's memory is flat."""
 
 
+def iter_keys(engine: Engine, filters: Mapping[str, Any], where: object) -> Iterator[str]:
+    """The cache keys of what filters, and a condition of SQLAlchemy, select; oldest first."""
+    if where is None:
+        return engine.backend.query_meta(**filters)
+    return engine.backend.query_where(Filter.parse(filters), where)
+
+
 def iter_entries(
-    engine: Engine, filters: Mapping[str, Any], all_namespaces: bool
+    engine: Engine, filters: Mapping[str, Any], where: object, all_namespaces: bool
 ) -> Iterator[Entry]:
     """The entries that the filters select, without payloads, streamed.
 
     What the filters mean is checked before the first is asked for.
     """
     selected = Filter.parse(filters)
+
+    def of(one: Engine) -> Iterator[Entry]:
+        in_store = selected.conditions and "query" in one.backend.capabilities
+        if where is not None or in_store:
+            return _found(one, selected, iter_keys(one, filters, where))
+        return _listed(selected, one.backend.iter_entry_summaries())
+
     if all_namespaces:
-        return chain.from_iterable(
-            _entries_of(one, selected, filters) for one in namespaces_of(engine, all_namespaces)
-        )
-    return _entries_of(engine, selected, filters)
-
-
-def _entries_of(engine: Engine, selected: Filter, filters: Mapping[str, Any]) -> Iterator[Entry]:
-    if selected.conditions and "query" in engine.backend.capabilities:
-        return _found(engine, selected, engine.backend.query_meta(**filters))
-    return _listed(selected, engine.backend.iter_entry_summaries())
+        return chain.from_iterable(map(of, namespaces_of(engine, all_namespaces)))
+    return of(engine)
 
 
 def _listed(selected: Filter, summaries: Iterator[dict[str, Any]]) -> Iterator[Entry]:
@@ -73,11 +80,32 @@ def _found(engine: Engine, selected: Filter, keys: Iterator[str]) -> Iterator[En
                 yield build_entry(**summary)
 
 
-def delete_matching(engine: Engine, filters: Mapping[str, Any], progress: Progress) -> int:
+def delete_matching(
+    engine: Engine, filters: Mapping[str, Any], where: object, progress: Progress
+) -> int:
     """Remove what the filters select, in one transaction, and its blobs."""
     engine.check_writable()
-    removed = engine.backend.delete_where(_restricting(filters, "delete_matching"))
+    selected = _restricting(filters, where, "delete_matching")
+    if where is None:
+        removed = engine.backend.delete_where(selected)
+    else:
+        removed = engine.backend.delete_generations(_generations(engine, selected, where))
     return engine.dispose(removed, "invalidate", progress)
+
+
+def _generations(engine: Engine, selected: Filter, where: object) -> dict[str, int]:
+    """The generations that fulfil a condition.
+
+    It is asked twice, as it gives keys alone: of what it still selects after the entry was
+    read, the generation that was read does, or is gone.
+    """
+    seen: dict[str, int] = {}
+    keys = engine.backend.query_where(selected, where)
+    while page := list(islice(keys, _PAGE)):
+        for key, entry in engine.backend.get_entries(page).items():
+            seen[key] = entry.generation
+    still = engine.backend.query_where(selected, where)
+    return {key: seen[key] for key in still if key in seen}
 
 
 def delete_where(
@@ -102,11 +130,16 @@ def delete_where(
     return engine.dispose(removed, "invalidate", progress)
 
 
-def touch_batch(engine: Engine, filters: Mapping[str, Any], progress: Progress) -> int:
+def touch_batch(
+    engine: Engine, filters: Mapping[str, Any], where: object, progress: Progress
+) -> int:
     """Have the age of what the filters select start now, in one transaction."""
     engine.check_writable()
-    selected = _restricting(filters, "touch_batch")
+    selected = _restricting(filters, where, "touch_batch")
     with reporting(progress, None, "renewing") as advance:
+        if where is not None:
+            keys = list(engine.backend.query_where(selected, where))
+            selected = Filter.parse({**filters, "entry__cache_key__in": keys})
         touched = engine.backend.touch_entries(selected, now=time())
         advance(touched)
     return touched
@@ -136,10 +169,10 @@ def namespaces_of(engine: Engine, all_namespaces: bool) -> Iterator[Engine]:
             other.close()
 
 
-def _restricting(filters: Mapping[str, Any], method: str) -> Filter:
+def _restricting(filters: Mapping[str, Any], where: object, method: str) -> Filter:
     """The filter, which must not select everything."""
     selected = Filter.parse(filters)
-    if not selected.conditions:
+    if not selected.conditions and where is None:
         raise TypeError(
             f"{method}() without any filter would be about every entry: say which, or call "
             "clear() to remove them all"

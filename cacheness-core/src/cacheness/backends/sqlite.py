@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cacheness.backends.base import BackendContext, PlainPayload, StoredPayload
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
+    from cacheness.filters import Filter
 
 # Every statement is made of the column names of this package; values are always bound.
 # ruff: noqa: S608
@@ -277,6 +278,19 @@ class SQLiteBackend(MetadataBackend):
                 values = (self._namespace, cache_key, generation)
                 removed.extend(map(entry_of, execute(_DELETE_GENERATION, values).fetchall()))
         return removed
+
+    def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:
+        from cacheness.backends.sqlite_records import compiled
+
+        text, values = compiled(expression)
+        statement = (
+            f"SELECT {_WITHOUT_PAYLOAD} FROM entries WHERE namespace = ? AND ({text}) "
+            "ORDER BY created_at, cache_key"
+        )
+        for row in self._many(statement, (self._namespace, *values)):
+            summary = summary_of(row)
+            if filter.matches(summary):
+                yield summary["cache_key"]
 
     def query_records(self, query: RecordQuery) -> Iterator[tuple[str, Any]]:
         from cacheness.backends.sqlite_records import (

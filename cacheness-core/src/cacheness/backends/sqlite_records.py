@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 # Every statement is made of names that were checked when the model was registered.
 # ruff: noqa: S608
 
-__all__ = ["change_record", "columns_statement", "query_statement", "record_of", "write_record"]
+__all__ = [
+    "change_record",
+    "columns_statement",
+    "compiled",
+    "query_statement",
+    "record_of",
+    "write_record",
+]
 
 _KINDS: dict[type, str] = {
     str: "TEXT",
@@ -105,7 +112,7 @@ def query_statement(
         values.append(query.cache_key)
     for text, bound in (
         *(_compared(name(condition.column), condition) for condition in query.conditions),
-        *map(_compiled, query.where),
+        *map(compiled, query.where),
     ):
         texts.append(f"({text})")
         values += bound
@@ -117,6 +124,26 @@ def query_statement(
         f"AND {table}.generation = entries.generation WHERE {' AND '.join(texts)} "
         "ORDER BY entries.created_at, entries.cache_key"
     ), values
+
+
+def compiled(expression: Any) -> tuple[str, list[Any]]:
+    """A condition of SQLAlchemy as text, and the values of its marks.
+
+    Raises:
+        TypeError: It is none.
+    """
+    from sqlalchemy import and_
+    from sqlalchemy.dialects import sqlite
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        done = and_(expression).compile(
+            dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True}
+        )
+    except ArgumentError:
+        raise TypeError(f"{expression!r} is no condition of SQLAlchemy") from None
+    values = [done.params[name] for name in done.positiontup or ()]
+    return str(done), [_stored(_in_utc(value)) for value in values]
 
 
 def record_of(model: RecordModel, values: tuple[Any, ...]) -> Any:
@@ -209,16 +236,6 @@ def _compared(name: str, condition: RecordCondition) -> tuple[str, list[Any]]:
     if operator == "startswith":
         return f"substr({name}, 1, ?) = ?", [len(value or ""), value]
     return f"{name} {_ORDERED[operator]} ?", [_stored(value)]
-
-
-def _compiled(expression: Any) -> tuple[str, list[Any]]:
-    from sqlalchemy.dialects import sqlite
-
-    compiled = expression.compile(
-        dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True}
-    )
-    values = [compiled.params[name] for name in compiled.positiontup or ()]
-    return str(compiled), [_stored(_in_utc(value)) for value in values]
 
 
 def _in_utc(value: Any) -> Any:
