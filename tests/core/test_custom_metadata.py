@@ -352,8 +352,8 @@ def test_a_filter_that_names_no_field_is_an_error(cache):
         cache.query_custom(Run, nothing=1)
     with pytest.raises(TypeError, match="__contains is for str"):
         cache.query_custom(Run, lr__contains="1")
+    cache.put(1, "k", custom_metadata=Run("me", 0.1))
     with pytest.raises(TypeError, match="'lr > 1' is no condition of SQLAlchemy"):
-        cache.put(1, "k", custom_metadata=Run("me", 0.1))
         cache.query_custom(Run, "lr > 1")
     with pytest.raises(ConfigError, match=r"run\.lr='x'"):
         cache.query_custom(Run, lr="x")
