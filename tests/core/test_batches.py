@@ -2,6 +2,7 @@
 
 import sqlite3
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -295,6 +296,8 @@ def transactions_of(cache, task):
     connection.set_trace_callback(statements.append)
     task()
     connection.set_trace_callback(None)
+    # One that gives rows is told again at each of them.
+    statements = [one for one, after in pairwise([*statements, ""]) if one != after]
     begun = [one for one in statements if one.startswith("BEGIN")]
     inside, alone = False, 0
     for one in statements:
