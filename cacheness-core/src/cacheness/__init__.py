@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cacheness.compressors.base import Compressor
     from cacheness.config import CacheConfig
     from cacheness.core import UnifiedCache
+    from cacheness.custom_metadata import custom_metadata_model
     from cacheness.decorator import cached
     from cacheness.defaults import configure
     from cacheness.entry import Entry
@@ -69,6 +70,7 @@ _HOMES = {
     "compressors.base": ("Compressor",),
     "config": ("CacheConfig",),
     "core": ("UnifiedCache",),
+    "custom_metadata": ("custom_metadata_model",),
     "decorator": ("cached",),
     "defaults": ("configure",),
     "entry": ("Entry",),
@@ -171,6 +173,7 @@ __all__ = [
     "cached",
     "check_blob_name",
     "configure",
+    "custom_metadata_model",
     "disabled",
     "hookimpl",
     "list_handlers",

@@ -77,7 +77,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str = "",
         description: str = "",
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         tags: Iterable[str] = (),
         ttl_seconds: Duration | None = UNSET,
         cost_seconds: float | None = None,
@@ -96,7 +96,8 @@ class UnifiedCache(ManyEntries):
             params: the parameters that name it (as keywords, too).
             prefix: A label for grouping; not part of the name.
             description: Free text.
-            custom_metadata: JSON of the caller's own.
+            custom_metadata: JSON of the caller's own, or an instance of a class that is
+                registered by `custom_metadata_model`.
             tags: Labels of the caller's own.
             ttl_seconds: Time to live; None is for ever, not given is the cache's default.
             cost_seconds: What computing the value took.
@@ -142,7 +143,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str = "",
         description: str = "",
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         tags: Iterable[str] = (),
         ttl_seconds: Duration | None = UNSET,
         cost_seconds: float | None = None,
@@ -184,7 +185,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
         **fields: object,
@@ -227,20 +228,19 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
         **fields: object,
     ) -> tuple[Any, Entry | None]:
-        """The value and its entry; ``(default, None)`` on a miss. Else as `get`."""
-        from cacheness.backends.base import stored_payload
+        """The value and its entry, of one generation; ``(default, None)`` on a miss.
 
+        Else as `get`. Hits that were not flushed yet, this one included, are not counted
+        in the entry.
+        """
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        entry = self.engine.standing(key, prefix, ttl_seconds)
-        if entry is None:
-            return default, None
-        value = self.engine.read(key, prefix, ttl_seconds, options, first=stored_payload(entry))
-        return (default, None) if value is MISS or value is KEPT else (value, entry)
+        value, entry = self.engine.read_entry(key, prefix, ttl_seconds, options)
+        return (default, None) if entry is None else (value, entry)
 
     def get_entry(
         self,
@@ -250,7 +250,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         **fields: object,
     ) -> Entry | None:
@@ -266,7 +266,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         **fields: object,
     ) -> bool:
@@ -284,7 +284,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
         **fields: object,
@@ -297,6 +297,151 @@ class UnifiedCache(ManyEntries):
         value = self.engine.read(key, prefix, ttl_seconds, options, way="lazy")
         return default if value is MISS or value is KEPT else value
 
+    def pop(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        default: Any = None,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str | None = None,
+        custom_metadata: object = None,
+        ttl_seconds: Duration | None = UNSET,
+        options: Mapping[str, Any] | None = None,
+        **fields: object,
+    ) -> Any:
+        """Give a stored value and remove it; of several that do so at once, one gets it.
+
+        Else as `get`: what that gives no value of stays as it is.
+
+        Raises:
+            ReadOnlyError: The cache is read-only.
+        """
+        from cacheness.changes import pop
+
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        value = pop(self.engine, key, prefix, ttl_seconds, options)
+        return default if value is MISS else value
+
+    def update_data(
+        self,
+        obj: object,
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str = UNSET,
+        custom_metadata: object = UNSET,
+        ttl_seconds: Duration | None = UNSET,
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        **fields: object,
+    ) -> bool:
+        """Replace the value of an entry and keep the rest; whether there is one.
+
+        What is not given stays: tags, parameters, hits, cost, pin and time to live, too.
+        The entry is of a new generation, and its age starts now. Where it is removed at
+        the same time it stays removed.
+
+        Args:
+            obj: The new value.
+            cache_key: The entry's name, or
+            params: the parameters that name it (as keywords, too).
+            prefix: Where given, an entry of another prefix stays as it is.
+            description: Replaces the entry's, where given.
+            custom_metadata: Likewise.
+            ttl_seconds: Likewise.
+            handler: The name of the handler to use instead of the first that takes it.
+            compressor: The name of the compressor to use instead of the cache's.
+            options: For the handler.
+            fields: The parameters that name the entry.
+
+        Raises:
+            SerializationError: No handler keeps the value; the old one stays.
+            ReadOnlyError: The cache is read-only.
+        """
+        from cacheness.changes import update_data
+        from cacheness.details import checked_changes
+
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        changes = checked_changes(description=description, custom_metadata=custom_metadata)
+        ttl = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        return update_data(
+            self.engine, key, obj, prefix, changes, ttl, handler, compressor, options
+        )
+
+    def update_entry(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str = UNSET,
+        custom_metadata: object = UNSET,
+        tags: Iterable[str] = UNSET,
+        ttl_seconds: Duration | None = UNSET,
+        **fields: object,
+    ) -> bool:
+        """Change what is recorded of an entry in place; whether there is one.
+
+        What is not given stays, the value and its generation in any case. Another time to
+        live counts from where the entry's age does (``renewed_at``), so a short one may
+        end it at once.
+
+        Args:
+            cache_key: The entry's name, or
+            params: the parameters that name it (as keywords, too).
+            prefix: Where given, an entry of another prefix stays as it is.
+            description: The new free text.
+            custom_metadata: The new JSON; None is none.
+            tags: The new labels.
+            ttl_seconds: The new time to live; None is for ever.
+            fields: The parameters that name the entry.
+
+        Raises:
+            ReadOnlyError: The cache is read-only.
+        """
+        from cacheness.changes import update_entry
+        from cacheness.details import checked_changes
+
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        changes = checked_changes(
+            description=description, custom_metadata=custom_metadata, tags=tags
+        )
+        ttl = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        return update_entry(self.engine, key, prefix, changes, ttl)
+
+    def touch(
+        self,
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str | None = None,
+        description: str | None = None,
+        custom_metadata: object = None,
+        ttl_seconds: Duration | None = UNSET,
+        **fields: object,
+    ) -> bool:
+        """Have an entry's age start now, as if it had just been stored and read.
+
+        It expires anew, after the time to live it has, or after ``ttl_seconds`` where that
+        is given. Gives whether there is an entry; one that has expired is none, and with
+        ``prefix``, one of another prefix stays as it is.
+
+        Raises:
+            ReadOnlyError: The cache is read-only.
+        """
+        from cacheness.changes import touch
+
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
+        ttl = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        return touch(self.engine, key, prefix, ttl)
+
     def invalidate(
         self,
         /,
@@ -305,7 +450,7 @@ class UnifiedCache(ManyEntries):
         params: Mapping[str, object] | None = None,
         prefix: str | None = None,
         description: str | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         ttl_seconds: Duration | None = UNSET,
         **fields: object,
     ) -> bool:
@@ -379,6 +524,12 @@ class UnifiedCache(ManyEntries):
         state = " (closed)" if self.engine.closed else ""
         return f"<UnifiedCache {self.config.cache_dir!r}, {self.config.metadata_backend}{state}>"
 
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        from cacheness.views import cache_as_html
+
+        return cache_as_html(self.engine)
+
     # --- naming -----------------------------------------------------------------------
 
     def _key(self, cache_key: str | None, named: Mapping[str, object] | None) -> str:
@@ -389,7 +540,7 @@ class UnifiedCache(ManyEntries):
         named: Mapping[str, object] | None,
         prefix: str,
         description: str,
-        custom_metadata: Mapping[str, Any] | None,
+        custom_metadata: object,
         tags: Iterable[str],
         ttl_seconds: Duration | None,
         cost_seconds: float | None,

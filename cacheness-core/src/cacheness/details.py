@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from cacheness.errors import ConfigError
+from cacheness.outcomes import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["checked_details"]
+__all__ = ["checked_changes", "checked_details"]
 
 
 def checked_details(
@@ -18,7 +19,7 @@ def checked_details(
     *,
     prefix: str,
     description: str,
-    custom_metadata: Mapping[str, Any] | None,
+    custom_metadata: object,
     tags: Iterable[str],
     ttl_seconds: float | None,
     cost_seconds: float | None,
@@ -39,8 +40,8 @@ def checked_details(
         details["prefix"] = _text(prefix, "prefix")
     if description:
         details["description"] = _text(description, "description")
-    if custom_metadata:
-        details["custom_metadata"] = _json_object(custom_metadata)
+    if custom_metadata is not None:
+        details["custom_metadata"] = _custom(custom_metadata)
     if tags:
         details["tags"] = _names(tags, "tags")
     if cost_seconds is not None:
@@ -48,6 +49,27 @@ def checked_details(
     if pin:
         details["pinned"] = True
     return details
+
+
+def checked_changes(
+    *,
+    description: str = UNSET,
+    custom_metadata: object = UNSET,
+    tags: Iterable[str] = UNSET,
+) -> dict[str, Any]:
+    """What of an entry's own words its caller changes; what is not given is left out.
+
+    Raises:
+        ConfigError: One of them is not what the entry can keep; the message names it.
+    """
+    changes: dict[str, Any] = {}
+    if description is not UNSET:
+        changes["description"] = _text(description, "description")
+    if custom_metadata is not UNSET:
+        changes["custom_metadata"] = _custom(custom_metadata)
+    if tags is not UNSET:
+        changes["tags"] = _names(tags, "tags")
+    return changes
 
 
 def _text(value: object, name: str) -> str:
@@ -72,6 +94,17 @@ def _seconds(value: object) -> float:
     if isinstance(value, (int, float)) and 0 <= value < 1e12:
         return float(value)
     raise ConfigError(f"cost_seconds={value!r} is no duration: give seconds of zero or more")
+
+
+def _custom(value: Any) -> dict[str, Any]:
+    """The caller's own JSON, or an instance of a registered class as such."""
+    if value is None:
+        return {}
+    if hasattr(value, "keys"):
+        return _json_object(value)
+    from cacheness.custom_metadata import typed_metadata
+
+    return typed_metadata(value)
 
 
 def _json_object(value: Mapping[str, Any]) -> dict[str, Any]:

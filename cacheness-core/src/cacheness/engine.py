@@ -26,7 +26,7 @@ from cacheness.errors import (
 )
 from cacheness.forks import renew_in_child
 from cacheness.hits import SAMPLED, HitBuffer
-from cacheness.outcomes import MISS, UNSET
+from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
 from cacheness.payloads.decode import Decoder
 from cacheness.payloads.refusals import BadSignatureError, UndecodableError
 from cacheness.plugins.registry import registry_for
@@ -34,7 +34,7 @@ from cacheness.switch import is_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Literal
 
     from cacheness.backends.base import MetadataBackend, StoredPayload
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cacheness.faults import Faults
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
+    from cacheness.progress import Progress
     from cacheness.tombstones import Why
     from cacheness.upkeep import Upkeep
 
@@ -114,8 +115,7 @@ class Engine:
         self.check_writable()
         if is_off():
             return False
-        encoded = self._encoded(key, obj, handler, compressor, options)
-        entry = None if encoded is None else self._entry(key, obj, encoded, details)
+        entry = self.prepare(key, obj, details, handler, compressor, options)
         if entry is None:
             return False
         try:
@@ -129,7 +129,7 @@ class Engine:
                 return False
             self.discard(other)
             if other.prefix != entry.prefix:
-                self._warn_of_prefix(entry, other)
+                self.warn_of_prefix(other, entry.prefix)
         self.tell("put", key, entry.handler, entry.stored_bytes)
         self.make_room(entry)
         if entry.function is not None:
@@ -137,6 +137,24 @@ class Engine:
             self._upkeep().sweep(entry.function, entry)
         self._hits.settle()
         return True
+
+    def prepare(
+        self,
+        key: str,
+        obj: object,
+        details: dict[str, Any],
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Entry | None:
+        """Write the payload, and make its entry, which is not recorded yet.
+
+        Returns:
+            None where it is larger than the cache may be, or needs a signature and there
+            is no key to make one; nothing is left of it then.
+        """
+        encoded = self._encoded(key, obj, handler, compressor, options)
+        return None if encoded is None else self._entry(key, obj, encoded, details)
 
     def _encoded(
         self,
@@ -234,9 +252,10 @@ class Engine:
             self._drop_blob(encoded.blob)
             raise
 
-    def _warn_of_prefix(self, entry: Entry, other: Entry) -> None:
+    def warn_of_prefix(self, other: Entry, prefix: str) -> None:
+        """Say that a put changed an entry's prefix, as its caller may not have meant to."""
         warn(
-            f"entry {entry.cache_key} had the prefix {other.prefix!r}, now {entry.prefix!r}; "
+            f"entry {other.cache_key} had the prefix {other.prefix!r}, now {prefix!r}; "
             "a prefix is a label, not part of the name: to keep both, make it a parameter",
             CachenessWarning,
             stacklevel=4,
@@ -257,12 +276,19 @@ class Engine:
         """[hot] The value, or `MISS`.
 
         Where the payload is missing or damaged the entry is read again: if a replace
-        overtook this read, it starts anew; else the entry is at fault.
+        overtook this read, it starts anew, or gives `OVERTAKEN` to who asked for the
+        generation ``first``; else the entry is at fault.
         """
         if is_off():
             return MISS
         began = 0.0 if len(self._hits.reads) % SAMPLED else perf_counter()
-        if way == "read" and options is None and prefix is None and ttl_seconds is UNSET:
+        if (
+            way == "read"
+            and options is None
+            and prefix is None
+            and ttl_seconds is UNSET
+            and first is None
+        ):
             value = self._read_plain(key)
             if value is not MISS:
                 if began:
@@ -282,6 +308,8 @@ class Engine:
                 again = self.backend.find(key)
                 if again is not None and again[0] == stored[0]:
                     return self._faults().refuse(key, stored, error)
+                if first is not None:
+                    return OVERTAKEN
                 stored = again
             except UndecodableError as error:
                 return self._faults().leave_undecoded(key, stored, error)
@@ -339,6 +367,27 @@ class Engine:
             return True
         longest = parse_ttl(ttl_seconds)
         return longest is None or max(0.0, now - stored[14]) < longest
+
+    def read_entry(
+        self,
+        key: str,
+        prefix: str | None,
+        ttl_seconds: Duration | None,
+        options: Mapping[str, Any] | None,
+    ) -> tuple[Any, Entry | None]:
+        """The value and the entry of the same generation, or `MISS` and None."""
+        from cacheness.backends.base import stored_payload
+
+        for _ in range(_TRIES):
+            entry = None if is_off() else self.backend.get_entry(key)
+            if entry is None:
+                break
+            first = stored_payload(entry)
+            value = self.read(key, prefix, ttl_seconds, options, first=first)
+            if value is not OVERTAKEN:
+                return (MISS, None) if value is MISS or value is KEPT else (value, entry)
+        self.missed(key)
+        return MISS, None
 
     def standing(self, key: str, prefix: str | None, ttl_seconds: Duration | None) -> Entry | None:
         """The entry, if it would be read."""
@@ -419,15 +468,25 @@ class Engine:
 
     # --- many entries -----------------------------------------------------------------
 
-    def clear(self, filters: Mapping[str, object]) -> int:
+    def clear(self, filters: Mapping[str, object], progress: Progress = None) -> int:
         """Remove the entries that the filters select; give their number."""
         from cacheness.filters import Filter
 
         self.check_writable()
         removed = self.backend.delete_where(Filter.parse(filters))
-        for entry in removed:
-            self.discard(entry)
-            self.tell("invalidate", entry.cache_key, entry.handler, entry.stored_bytes)
+        return self.dispose(removed, "invalidate", progress)
+
+    def dispose(self, removed: Sequence[Entry], kind: EventKind, progress: Progress = None) -> int:
+        """Remove the blobs of entries that were removed, and tell observers; their number."""
+        from cacheness.progress import reporting
+
+        if kind == "expire":
+            self.bury(removed, "expired")
+        with reporting(progress, len(removed), "removing") as advance:
+            for entry in removed:
+                self.discard(entry)
+                self.tell(kind, entry.cache_key, entry.handler, entry.stored_bytes)
+                advance(1)
         return len(removed)
 
     def flush(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Entry", "build_entry"]
+__all__ = ["Entry", "build_entry", "renewal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,12 @@ class Entry:
     distribution: str = ""
     """The distribution that the handler came from; empty for one of a process."""
 
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        from cacheness.views import entry_as_html
+
+        return entry_as_html(self)
+
 
 def _builder() -> Callable[..., Entry]:
     """Compile a function that takes an entry's fields as keywords, as `Entry` does.
@@ -129,3 +135,26 @@ def _builder() -> Callable[..., Entry]:
 
 build_entry = _builder()
 """[hot] `Entry`, quicker to make; keywords only."""
+
+
+def renewal(
+    renewed_at: float,
+    ttl_seconds: float | None,
+    *,
+    expires_at: float | None,
+    stale_until: float | None,
+) -> dict[str, float | None]:
+    """When an entry expires whose age counts from ``renewed_at``, and until when it is stale.
+
+    Args:
+        renewed_at: From when its age counts now.
+        ttl_seconds: Its time to live now.
+        expires_at: When it expired until now.
+        stale_until: Until when it would have been served stale, which is as long after its
+            expiry as before.
+    """
+    expires_anew = None if ttl_seconds is None else renewed_at + ttl_seconds
+    stale_anew = None
+    if expires_anew is not None and expires_at is not None and stale_until is not None:
+        stale_anew = expires_anew + (stale_until - expires_at)
+    return {"expires_at": expires_anew, "stale_until": stale_anew}

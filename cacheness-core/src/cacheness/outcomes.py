@@ -7,11 +7,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["KEPT", "MISS", "UNSET"]
+__all__ = ["KEPT", "MISS", "OVERTAKEN", "UNSET"]
 
 MISS: Any = object()
 """What a read gives where there is nothing to give."""
 KEPT: Any = object()
 """A miss whose entry is another's, and must not be replaced by whoever computes."""
+OVERTAKEN: Any = object()
+"""What a read of one generation gives where another replaced it meanwhile."""
 UNSET: Any = object()
 """An option that was not given."""

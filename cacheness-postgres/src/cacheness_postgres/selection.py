@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, cast, func, null, select, update
+from sqlalchemy import Select, bindparam, cast, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Double, LargeBinary, Text
 
@@ -105,15 +105,24 @@ def touch(
     now: float,
     told: tuple[str, str],
 ) -> int:
-    """Renew what the filter selects as of ``now``, which is a time of the server."""
+    """Renew what the filter selects as of ``now``, which is a time of the server.
+
+    What has expired by then stays as it is.
+    """
     where = translate(filter, schema, database.clock.distance)
     entries = tables(schema).entries
     column = entries.c
     at: ColumnElement[float] = bindparam(None, now, type_=Double())
     renew = (
         update(entries)
-        .values(accessed_at=at, renewed_at=at, expires_at=at + column.ttl_seconds)
+        .values(
+            accessed_at=at,
+            renewed_at=at,
+            expires_at=at + column.ttl_seconds,
+            stale_until=at + column.ttl_seconds + (column.stale_until - column.expires_at),
+        )
         .where(column.namespace == namespace)
+        .where(or_(column.expires_at.is_(None), column.expires_at > at))
     )
 
     def work(session: Session) -> int:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from cacheness.config import CacheConfig
+    from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     PlainPayload: TypeAlias = tuple[str, str, float | None, bytes]
     """Handler, checksum, time of expiry and payload."""
 
-__all__ = ["BackendContext", "MetadataBackend", "plain_payload", "stored_payload"]
+__all__ = ["BackendContext", "MetadataBackend", "is_over", "plain_payload", "stored_payload"]
 
 
 class BackendContext:
@@ -102,6 +103,11 @@ def plain_payload(stored: StoredPayload) -> PlainPayload | None:
     return (stored[1], stored[4], stored[6], inline) if stored[2] == 1 else None
 
 
+def is_over(expires_at: float | None, stale_until: float | None, now: float) -> bool:
+    """Whether an entry with these times is of no use any more."""
+    return expires_at is not None and expires_at <= now and (stale_until or 0.0) <= now
+
+
 class MetadataBackend(ABC):
     """Records the entries of one namespace. Safe for threads, processes and forks.
 
@@ -118,7 +124,8 @@ class MetadataBackend(ABC):
     """What the backend can do, of ``inline`` (keeps payloads in the entry), ``query``
     (filters without visiting every entry), ``lock`` (`lock` excludes everything that
     shares the store), ``watch`` (tells other processes' changes), ``transactions``
-    (bulk forms are one transaction)."""
+    (bulk forms are one transaction), ``records`` (keeps typed custom metadata, see
+    `query_records`)."""
 
     blob_backend: str = "file"
     """The blob backend to use where the configuration names none."""
@@ -258,17 +265,29 @@ class MetadataBackend(ABC):
         """`delete_entry` of each; gives what was removed."""
         return [old for key in cache_keys if (old := self.delete_entry(key)) is not None]
 
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        """`delete_entry` of each cache key with its ``if_generation``; gives what was removed."""
+        return [
+            old
+            for key, generation in generations.items()
+            if (old := self.delete_entry(key, if_generation=generation)) is not None
+        ]
+
     def touch_entries(self, filter: Filter, *, now: float) -> int:
-        """Set ``accessed_at`` and ``renewed_at``, and what expires anew from ``now``."""
+        """Set ``accessed_at`` and ``renewed_at``, and what expires anew from ``now``.
+
+        What has expired at ``now`` stays as it is. An entry is served stale for as long
+        after its new expiry as after the old one.
+        """
+        from cacheness.entry import renewal
+
         touched = 0
         for summary in list(self.iter_entry_summaries()):
-            if filter.matches(summary):
-                ttl = summary["ttl_seconds"]
-                changes = {
-                    "accessed_at": now,
-                    "renewed_at": now,
-                    "expires_at": None if ttl is None else now + ttl,
-                }
+            expires_at = summary["expires_at"]
+            if (expires_at is None or expires_at > now) and filter.matches(summary):
+                ttl, stale_until = summary["ttl_seconds"], summary["stale_until"]
+                expiry = renewal(now, ttl, expires_at=expires_at, stale_until=stale_until)
+                changes = {"accessed_at": now, "renewed_at": now, **expiry}
                 touched += self.update_fields(
                     summary["cache_key"], changes, if_generation=summary["generation"]
                 )
@@ -283,6 +302,32 @@ class MetadataBackend(ABC):
                 if old is not None:
                     removed.append(old)
         return removed
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        """Remove what has expired at ``now`` and is not served stale any more.
+
+        That it has is looked at again in the step that removes it. Gives what was removed.
+        """
+        removed = []
+        for summary in list(self.iter_entry_summaries()):
+            if is_over(summary["expires_at"], summary["stale_until"], now):
+                old = self.expire_entry(
+                    summary["cache_key"], if_generation=summary["generation"], now=now
+                )
+                if old is not None:
+                    removed.append(old)
+        return removed
+
+    def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:
+        """The cache keys of what the filter and a condition of SQLAlchemy select, oldest first.
+
+        Raises:
+            TypeError: The backend has no tables that a condition could be about.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no tables to select from by where=; use filters, or "
+            "metadata_backend='sqlite'"
+        )
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         """The entries that eviction by ``policy`` removes first.
@@ -327,6 +372,24 @@ class MetadataBackend(ABC):
     def _excess(now: int, bound: int, slack: float) -> int:
         """How much is to go: nothing within the bound, else down to a slack below it."""
         return 0 if now <= bound else now - bound + int(bound * slack)
+
+    def query_records(self, query: RecordQuery) -> Iterator[tuple[str, Any]]:
+        """The cache keys and records of a model of custom metadata, oldest entry first.
+
+        A backend that declares ``records`` keeps one wherever the ``custom_metadata`` of an
+        entry that it is given is a `cacheness.custom_metadata.TypedMetadata`: in the
+        transaction of `put_entry`, `put_entries` or `update_fields`, and until the entry
+        goes or is put anew; where `update_fields` sets another generation, it stays.
+
+        Raises:
+            ConfigError: The backend keeps no records.
+        """
+        from cacheness.errors import ConfigError
+
+        raise ConfigError(
+            f"{type(self).__name__} keeps custom metadata as JSON only: select by meta__NAME "
+            "filters, or use metadata_backend='sqlite'"
+        )
 
     # --- the store --------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cacheness.backends.base import BackendContext, StoredPayload
     from cacheness.backends.journal import Operation
     from cacheness.backends.replay import Line, Space
+    from cacheness.backends.table import EntryTable
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -198,16 +199,19 @@ class JsonBackend(MetadataBackend):
 
     def touch_entries(self, filter: Filter, *, now: float) -> int:
         with self._writing() as (space, operations):
-            keys = [entry.cache_key for entry in space.table.select(filter)]
+            keys = [entry.cache_key for entry in space.table.current(filter, now)]
             if keys:
                 operations.append(touch_operation(self._namespace, keys, now))
             return len(keys)
 
     def delete_where(self, filter: Filter) -> list[Entry]:
-        with self._writing() as (space, operations):
-            found = space.table.select(filter)
-            self._delete(found, operations)
-            return found
+        return self._delete_all(lambda table: table.select(filter))
+
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        return self._delete_all(lambda table: table.of_generations(generations))
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        return self._delete_all(lambda table: table.ended(now))
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         with self._reading() as space:
@@ -394,6 +398,12 @@ class JsonBackend(MetadataBackend):
                 return None
             self._delete([entry], operations)
             return entry
+
+    def _delete_all(self, choose: Callable[[EntryTable], list[Entry]]) -> list[Entry]:
+        with self._writing() as (space, operations):
+            found = choose(space.table)
+            self._delete(found, operations)
+            return found
 
     def _delete(self, entries: list[Entry], operations: list[Operation]) -> None:
         if entries:

@@ -153,19 +153,20 @@ class MemoryBackend(MetadataBackend):
 
     def touch_entries(self, filter: Filter, *, now: float) -> int:
         with self._using() as (store, table):
-            selected = table.select(filter)
+            selected = table.current(filter, now)
             for entry in selected:
                 table.put(renewed(entry, now))
             store.version += 1
             return len(selected)
 
     def delete_where(self, filter: Filter) -> list[Entry]:
-        with self._using() as (store, table):
-            selected = table.select(filter)
-            for entry in selected:
-                table.remove(entry.cache_key)
-            store.version += 1
-            return selected
+        return self._remove_all(lambda table: table.select(filter))
+
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        return self._remove_all(lambda table: table.of_generations(generations))
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        return self._remove_all(lambda table: table.ended(now))
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         with self._using() as (_, table):
@@ -237,6 +238,15 @@ class MemoryBackend(MetadataBackend):
                 return None
             store.version += 1
             return table.remove(cache_key)
+
+    def _remove_all(self, choose: Callable[[EntryTable], list[Entry]]) -> list[Entry]:
+        with self._using() as (store, table):
+            chosen = choose(table)
+            for entry in chosen:
+                table.remove(entry.cache_key)
+            if chosen:
+                store.version += 1
+            return chosen
 
 
 class _Store:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cacheness.backends.base import BackendContext, Labels, PlainPayload, StoredPayload
+    from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
+    from cacheness.filters import Filter
 
 # Every statement is made of the column names of this package; values are always bound.
 # ruff: noqa: S608
@@ -100,7 +102,7 @@ class SQLiteBackend(MetadataBackend):
     ``lock_timeout``.
     """
 
-    capabilities = frozenset({"inline", "transactions", "watch"})
+    capabilities = frozenset({"inline", "records", "transactions", "watch"})
     knows_its_size = True
 
     def __init__(self, context: BackendContext, *, busy_timeout: float | None = None) -> None:
@@ -181,6 +183,8 @@ class SQLiteBackend(MetadataBackend):
 
     def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
         """[hot] One statement where the key is new, which is one transaction of its own."""
+        if type(entry.custom_metadata) is not dict:
+            return self._put_with_record(entry, if_absent=if_absent)
         row = row_of(entry)
         connection = self._connection()
         try:
@@ -194,6 +198,17 @@ class SQLiteBackend(MetadataBackend):
             old = execute(_GET_WITHOUT_PAYLOAD, row[:2]).fetchone()
             if old is None or not if_absent:
                 execute(_REPLACE, row)
+        return None if old is None else entry_of(old)
+
+    def _put_with_record(self, entry: Entry, *, if_absent: bool) -> Entry | None:
+        from cacheness.backends.sqlite_records import write_record
+
+        row = row_of(entry)
+        with _Transaction(self) as execute:
+            old = execute(_GET_WITHOUT_PAYLOAD, row[:2]).fetchone()
+            if old is None or not if_absent:
+                execute(_REPLACE, row)
+                write_record(execute, entry)
         return None if old is None else entry_of(old)
 
     def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
@@ -219,7 +234,15 @@ class SQLiteBackend(MetadataBackend):
             entry = entry_of(old)
             if if_generation is not None and entry.generation != if_generation:
                 return False
-            execute(_REPLACE, row_of(replace(entry, **changes)))
+            changed = replace(entry, **changes)
+            if "generation" in changes or "custom_metadata" in changes:
+                from cacheness.backends.sqlite_records import change_record, write_record
+
+                change_record(execute, entry, changes)
+                execute(_REPLACE, row_of(changed))
+                write_record(execute, changed)
+            else:
+                execute(_REPLACE, row_of(changed))
         return True
 
     def record_hits(self, hits: Mapping[str, tuple[int, float]]) -> None:
@@ -255,6 +278,10 @@ class SQLiteBackend(MetadataBackend):
                     old = execute(_GET_WITHOUT_PAYLOAD, row[:2]).fetchone()
                     execute(_REPLACE, row)
                     displaced.append(entry_of(old))
+                if type(entry.custom_metadata) is not dict:
+                    from cacheness.backends.sqlite_records import write_record
+
+                    write_record(execute, entry)
         return displaced
 
     def delete_entries(self, cache_keys: Iterable[str]) -> list[Entry]:
@@ -264,6 +291,41 @@ class SQLiteBackend(MetadataBackend):
                 rows = execute(_DELETE, (self._namespace, cache_key)).fetchall()
                 removed.extend(map(entry_of, rows))
         return removed
+
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        removed: list[Entry] = []
+        with _Transaction(self) as execute:
+            for cache_key, generation in generations.items():
+                values = (self._namespace, cache_key, generation)
+                removed.extend(map(entry_of, execute(_DELETE_GENERATION, values).fetchall()))
+        return removed
+
+    def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:
+        from cacheness.backends.sqlite_records import compiled
+
+        text, values = compiled(expression)
+        statement = (
+            f"SELECT {_WITHOUT_PAYLOAD} FROM entries WHERE namespace = ? AND ({text}) "
+            "ORDER BY created_at, cache_key"
+        )
+        for row in self._many(statement, (self._namespace, *values)):
+            summary = summary_of(row)
+            if filter.matches(summary):
+                yield summary["cache_key"]
+
+    def query_records(self, query: RecordQuery) -> Iterator[tuple[str, Any]]:
+        from cacheness.backends.sqlite_records import (
+            columns_statement,
+            query_statement,
+            record_of,
+        )
+
+        columns = {row[1] for row in self._many(columns_statement(query.model), ())}
+        if not columns:
+            return
+        statement, values = query_statement(query, self._namespace, columns)
+        for cache_key, *of_record in self._many(statement, tuple(values)):
+            yield cache_key, record_of(query.model, tuple(of_record))
 
     def count(self) -> int:
         found = self._one("SELECT count(*) FROM entries WHERE namespace = ?", (self._namespace,))

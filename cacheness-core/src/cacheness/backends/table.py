@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
-from cacheness.entry import Entry
+from cacheness.backends.base import is_over
+from cacheness.entry import Entry, renewal
 from cacheness.filters import eviction_order
 
 TYPE_CHECKING = False
@@ -74,6 +75,30 @@ class EntryTable:
     def select(self, filter: Filter) -> list[Entry]:
         """The entries that the filter selects."""
         return [entry for entry in self._entries.values() if filter.matches(_FieldsOf(entry))]
+
+    def current(self, filter: Filter, now: float) -> list[Entry]:
+        """The entries that the filter selects and that have not expired."""
+        return [
+            entry
+            for entry in self.select(filter)
+            if entry.expires_at is None or entry.expires_at > now
+        ]
+
+    def ended(self, now: float) -> list[Entry]:
+        """The entries that have expired and are not served stale any more."""
+        return [
+            entry
+            for entry in self._entries.values()
+            if is_over(entry.expires_at, entry.stale_until, now)
+        ]
+
+    def of_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        """The entries of these keys, as far as they are of these generations."""
+        return [
+            entry
+            for key, generation in generations.items()
+            if (entry := self._entries.get(key)) is not None and entry.generation == generation
+        ]
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         """As `MetadataBackend.victims`; takes a scan the first time only.
@@ -180,9 +205,10 @@ def json_copy(value: Any) -> Any:
 
 def renewed(entry: Entry, now: float) -> Entry:
     """The entry as `MetadataBackend.touch_entries` leaves it."""
-    ttl = entry.ttl_seconds
-    expires_at = None if ttl is None else now + ttl
-    return _varied(entry, {"accessed_at": now, "renewed_at": now, "expires_at": expires_at})
+    expiry = renewal(
+        now, entry.ttl_seconds, expires_at=entry.expires_at, stale_until=entry.stale_until
+    )
+    return _varied(entry, {"accessed_at": now, "renewed_at": now, **expiry})
 
 
 def with_hits(entry: Entry, count: int, accessed_at: float) -> Entry:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cacheness.backends.base import Labels, PlainPayload, StoredPayload
+    from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -189,9 +190,17 @@ class MemoryCacheWrapper(MetadataBackend):
                         kept.entry = None
 
     def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
-        given = list(entries)
-        with self._forgetting(*(entry.cache_key for entry in given)):
-            return self.backend.put_entries(given)
+        given: list[str] = []
+
+        def noted() -> Iterator[Entry]:
+            for entry in entries:
+                given.append(entry.cache_key)
+                yield entry
+
+        try:
+            return self.backend.put_entries(noted())
+        finally:
+            self._forget(given)
 
     def delete_entries(self, cache_keys: Iterable[str]) -> list[Entry]:
         given = list(cache_keys)
@@ -222,6 +231,16 @@ class MemoryCacheWrapper(MetadataBackend):
             self._forget(None if removed is None else [entry.cache_key for entry in removed])
         return removed
 
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        with self._forgetting(*generations):
+            return self.backend.delete_generations(generations)
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        try:
+            return self.backend.delete_expired(now)
+        finally:
+            self._forget()
+
     def close(self) -> None:
         self._forget()
         self.backend.close()
@@ -251,6 +270,12 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def query_meta(self, **filters: Any) -> Iterator[str]:
         return self.backend.query_meta(**filters)
+
+    def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:
+        return self.backend.query_where(filter, expression)
+
+    def query_records(self, query: RecordQuery) -> Iterator[tuple[str, Any]]:
+        return self.backend.query_records(query)
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         return self.backend.victims(policy, size, count)

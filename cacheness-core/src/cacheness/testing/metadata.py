@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from cacheness.testing.metadata_bulk import ManyEntriesPromises
 from cacheness.testing.metadata_entries import SingleEntryPromises
+from cacheness.testing.metadata_records import RecordPromises
 from cacheness.testing.metadata_sharing import SharingPromises
 from cacheness.testing.metadata_upkeep import UpkeepPromises
 
@@ -12,7 +13,7 @@ __all__ = ["MetadataBackendContract"]
 
 
 class MetadataBackendContract(
-    SingleEntryPromises, ManyEntriesPromises, SharingPromises, UpkeepPromises
+    SingleEntryPromises, ManyEntriesPromises, RecordPromises, SharingPromises, UpkeepPromises
 ):
     """Everything that cacheness relies on in a metadata backend.
 

@@ -293,12 +293,65 @@ class ManyEntriesPromises(StoreContract):
         ]
         backend.put_entries(corpus)
 
-        assert backend.touch_entries(Filter.parse({"tags": "t"}), now=2000.0) == 2
+        assert backend.touch_entries(Filter.parse({"tags": "t"}), now=1050.0) == 2
 
-        times: dict[str, Any] = {"accessed_at": 2000.0, "renewed_at": 2000.0}
-        assert backend.get_entry("a") == replace(corpus[0], expires_at=2060.0, **times)
+        times: dict[str, Any] = {"accessed_at": 1050.0, "renewed_at": 1050.0}
+        assert backend.get_entry("a") == replace(corpus[0], expires_at=1110.0, **times)
         assert backend.get_entry("b") == replace(corpus[1], **times)
         assert backend.get_entry("c") == corpus[2]
+
+    def test_touching_brings_nothing_back_that_has_expired(self, backend: MetadataBackend) -> None:
+        expired = make_entry(ttl_seconds=60.0, expires_at=1060.0, stale_until=1100.0)
+        backend.put_entry(expired)
+
+        assert backend.touch_entries(Filter(), now=1060.0) == 0
+
+        assert backend.get_entry("key") == expired
+
+    def test_touching_moves_the_stale_window_with_the_expiry(
+        self, backend: MetadataBackend
+    ) -> None:
+        backend.put_entry(make_entry(ttl_seconds=60.0, expires_at=1060.0, stale_until=1090.0))
+
+        backend.touch_entries(Filter(), now=1050.0)
+
+        entry = backend.get_entry("key")
+        assert entry is not None
+        assert (entry.expires_at, entry.stale_until) == (1110.0, 1140.0)
+
+    def test_of_many_only_the_generations_that_were_seen_are_deleted(
+        self, backend: MetadataBackend
+    ) -> None:
+        seen = [make_entry(f"k{number}") for number in range(3)]
+        backend.put_entries(seen)
+        backend.put_entry(make_entry("k1"))
+
+        removed = backend.delete_generations({e.cache_key: e.generation for e in seen} | {"k": 1})
+
+        assert sorted(map(_identity, removed)) == sorted(_identity(e) for e in (seen[0], seen[2]))
+        assert list(backend.iter_keys()) == ["k1"], "one that was replaced meanwhile has to stay"
+        assert backend.delete_generations({}) == []
+
+    def test_what_has_expired_is_deleted(self, backend: MetadataBackend) -> None:
+        backend.put_entries(
+            [
+                make_entry("for ever", expires_at=None),
+                make_entry("later", expires_at=1060.5),
+                make_entry("now", expires_at=1060.0),
+                make_entry("before", expires_at=900.0),
+                make_entry("stale", expires_at=1000.0, stale_until=1061.0),
+                make_entry("no longer stale", expires_at=1000.0, stale_until=1060.0),
+            ]
+        )
+
+        removed = backend.delete_expired(1060.0)
+
+        gone = {entry.cache_key for entry in removed}
+        assert gone == {"now", "before", "no longer stale"}, (
+            "what has expired at that time, unless it may be served stale"
+        )
+        assert set(backend.iter_keys()) == {"for ever", "later", "stale"}
+        assert backend.delete_expired(1060.0) == []
 
     def test_what_a_filter_selects_is_deleted(self, backend: MetadataBackend) -> None:
         corpus = _corpus()
@@ -345,3 +398,7 @@ class ManyEntriesPromises(StoreContract):
 
         with pytest.raises(ConfigError, match="policy='random'"):
             backend.victims("random", 1, 1)
+
+
+def _identity(entry: Entry) -> tuple[str, int]:
+    return entry.cache_key, entry.generation

@@ -83,7 +83,7 @@ class SingleEntryPromises(StoreContract):
     """Part of `MetadataBackendContract`."""
 
     def test_it_is_a_metadata_backend(self, backend: MetadataBackend) -> None:
-        known = {"inline", "query", "lock", "watch", "transactions"}
+        known = {"inline", "query", "lock", "watch", "transactions", "records"}
 
         assert isinstance(backend, MetadataBackend), "derive it from cacheness.MetadataBackend"
         assert backend.capabilities <= known, (
