@@ -74,6 +74,9 @@ _PAGE = (
 _KEYS_PAGE = (
     "SELECT id, cache_key FROM entries WHERE namespace = ? AND id > ? ORDER BY id LIMIT 2000"
 )
+_BLOBS_PAGE = (
+    "SELECT id, blob FROM entries WHERE id > ? AND blob IS NOT NULL ORDER BY id LIMIT 2000"
+)
 
 _SMALLEST_SQLITE = (3, 35, 0)
 """``RETURNING`` came with it."""
@@ -258,6 +261,17 @@ class SQLiteBackend(MetadataBackend):
     def namespaces(self) -> list[str]:
         rows = self._many("SELECT DISTINCT namespace FROM entries ORDER BY namespace", ())
         return [row[0] for row in rows]
+
+    def iter_blob_names(self) -> Iterator[str]:
+        last = -1
+        while rows := self._many(_BLOBS_PAGE, (last,)):
+            for row in rows:
+                yield row[1]
+            last = rows[-1][0]
+
+    def check_store(self, *, repair: bool) -> list[str]:
+        found = self._many("PRAGMA quick_check(20)", ())
+        return [f"{self._path}: {row[0]}" for row in found if row[0] != "ok"]
 
     def read_notes(self, kind: str) -> dict[str, Any]:
         import json
