@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         SupportsMap,
         SupportsOpen,
     )
+    from cacheness.integrity_report import IntegrityReport, Problem
     from cacheness.keys.files import FileContent
     from cacheness.plugins.manager import API_VERSION, hookimpl
     from cacheness.plugins.registry import list_handlers, register_handler, unregister_handler
@@ -104,6 +105,7 @@ _HOMES = {
         "SupportsMap",
         "SupportsOpen",
     ),
+    "integrity_report": ("IntegrityReport", "Problem"),
     "keys.files": ("FileContent",),
     "plugins.manager": ("API_VERSION", "hookimpl"),
     "plugins.registry": ("list_handlers", "register_handler", "unregister_handler"),
@@ -142,6 +144,7 @@ __all__ = [
     "HandlerContext",
     "HandlerNotFoundError",
     "HandlerSpec",
+    "IntegrityReport",
     "InvalidKeyError",
     "JsonBackend",
     "JsonHandler",
@@ -152,6 +155,7 @@ __all__ = [
     "PickleHandler",
     "PluginNotInstalledError",
     "PluginWarning",
+    "Problem",
     "ReadOnlyError",
     "SQLiteBackend",
     "SecurityWarning",

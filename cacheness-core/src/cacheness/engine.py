@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cacheness.faults import Faults
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
+    from cacheness.plugins.registry import Registry
 
 __all__ = ["Engine"]
 
@@ -353,6 +354,15 @@ class Engine:
             self._signer = Signer(self.config, shared=self.backend.shared)
         return self._signer
 
+    def signer(self) -> Signer:
+        """What signs and verifies here."""
+        return self._signing()
+
+    @property
+    def registry(self) -> Registry:
+        """The handlers, backends and compressors that this cache may use."""
+        return self._registry
+
     def _faults(self) -> Faults:
         from cacheness.faults import Faults
 
@@ -394,6 +404,12 @@ class Engine:
             raise ReadOnlyError(
                 f"the cache {self.config.cache_dir!r} was opened with read_only=True"
             )
+
+    def settle(self, entry: Entry) -> None:
+        """What follows when an entry was recorded otherwise than by `store`."""
+        self.tell("put", entry.cache_key, entry.handler, entry.stored_bytes)
+        if self.config.max_size is not None or self.config.max_entries is not None:
+            self._evict_for(entry)
 
     def discard(self, entry: Entry) -> None:
         """Remove the blob of an entry that no longer stands."""

@@ -72,15 +72,18 @@ class Faults:
         return MISS
 
     def _quarantine(self, key: str, stored: StoredPayload) -> None:
+        if not self._engine.config.read_only:
+            self.quarantine(key, stored[0])
+
+    def quarantine(self, key: str, generation: int) -> bool:
+        """Put an entry aside if it still stands; whether it did."""
         from cacheness.payloads.quarantine import quarantine
 
-        if self._engine.config.read_only:
-            return
         removed = self._engine.backend.get_entry(key)
-        if removed is None or removed.generation != stored[0]:
-            return
+        if removed is None or removed.generation != generation:
+            return False
         quarantine(removed, self._engine.blobs, self._engine.config)
-        self._engine.backend.delete_entry(key, if_generation=stored[0])
+        return self._engine.backend.delete_entry(key, if_generation=generation) is not None
 
     def leave_undecoded(self, key: str, stored: StoredPayload, error: UndecodableError) -> Any:
         cause = error.__cause__

@@ -327,9 +327,12 @@ class MetadataBackend(ABC):
         return None
 
     def check_store(self, *, repair: bool) -> list[str]:
-        """What is wrong with the store itself, a sentence each; with ``repair`` it is mended.
+        """What is wrong with the store itself, a sentence each; empty where it is well.
 
-        The entries are another matter, which the core looks after.
+        The payloads are another matter, which the core looks after.
+
+        Args:
+            repair: Mend first what can be mended, and give what is left.
         """
         return []
 

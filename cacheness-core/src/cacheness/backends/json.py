@@ -224,13 +224,14 @@ class JsonBackend(MetadataBackend):
             return iter([of.blob for table in tables for of in table if of.blob is not None])
 
     def check_store(self, *, repair: bool) -> list[str]:
-        with self._reading():
-            damaged = self._journal.damaged
+        """With ``repair`` the log is replaced by one of what stands, whole lines only."""
         if repair:
             with self._writing():
                 if self._journal.end > self._state.live_bytes:
                     self._compact()
                 self._journal.damaged = 0
+        with self._reading():
+            damaged = self._journal.damaged
         if not damaged:
             return []
         return [f"{self._journal.path} holds {damaged} damaged lines, which count for nothing"]

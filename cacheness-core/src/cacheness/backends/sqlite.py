@@ -270,7 +270,12 @@ class SQLiteBackend(MetadataBackend):
             last = rows[-1][0]
 
     def check_store(self, *, repair: bool) -> list[str]:
-        found = self._many("PRAGMA quick_check(20)", ())
+        try:
+            found = self._many("PRAGMA quick_check(20)", ())
+        except BackendUnavailableError as error:
+            if isinstance(error.__cause__, sqlite3.OperationalError):
+                raise  # locked, or gone
+            return [str(error)]
         return [f"{self._path}: {row[0]}" for row in found if row[0] != "ok"]
 
     def read_notes(self, kind: str) -> dict[str, Any]:

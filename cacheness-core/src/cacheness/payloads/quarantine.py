@@ -9,11 +9,12 @@ from dataclasses import asdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
     from cacheness.entry import Entry
+    from cacheness.handlers.protocols import Buffer
 
 __all__ = ["quarantine"]
 
@@ -33,13 +34,12 @@ def quarantine(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConf
     record = {name: value for name, value in asdict(entry).items() if name != "inline"}
     try:
         make_subdirectory(directory, config)
-        _write(
-            f"{base}.json", json.dumps(record, indent=1, default=str).encode(), file_mode(config)
-        )
+        text = json.dumps(record, indent=1, default=str).encode()
+        _write(f"{base}.json", (text,), file_mode(config))
         if entry.inline is not None:
-            _write(f"{base}.payload", entry.inline, file_mode(config))
+            _write(f"{base}.payload", (entry.inline,), file_mode(config))
         elif entry.blob is not None:
-            _write(f"{base}.payload", bytes(blobs().read(entry.blob)), file_mode(config))
+            _write(f"{base}.payload", blobs().pieces(entry.blob), file_mode(config))
     except (OSError, ValueError):
         pass
     if entry.blob is not None:
@@ -49,7 +49,7 @@ def quarantine(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConf
             return
 
 
-def _write(path: str, content: bytes, mode: int) -> None:
+def _write(path: str, content: Iterable[Buffer], mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     with open(os.open(path, flags, mode), "wb") as file:
-        file.write(content)
+        file.writelines(content)
