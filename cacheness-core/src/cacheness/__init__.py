@@ -5,6 +5,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cacheness.arrivals import Refusal, Transferred
     from cacheness.backends.base import BackendContext, MetadataBackend
     from cacheness.backends.json import JsonBackend
     from cacheness.backends.memory import MemoryBackend
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from cacheness.switch import disabled
 
 _HOMES = {
+    "arrivals": ("Refusal", "Transferred"),
     "backends.base": ("BackendContext", "MetadataBackend"),
     "backends.json": ("JsonBackend",),
     "backends.memory": ("MemoryBackend",),
@@ -157,6 +159,7 @@ __all__ = [
     "PluginWarning",
     "Problem",
     "ReadOnlyError",
+    "Refusal",
     "SQLiteBackend",
     "SecurityWarning",
     "SerializationError",
@@ -166,6 +169,7 @@ __all__ = [
     "SupportsFingerprint",
     "SupportsMap",
     "SupportsOpen",
+    "Transferred",
     "UnhashableParameterError",
     "UnifiedCache",
     "cached",

@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from concurrent.futures import Executor
-    from typing import TypeAlias
+    from typing import TypeAlias, TypeVar
 
     from cacheness.engine import Engine
     from cacheness.entry import Entry
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cacheness.progress import Advance, Progress
 
     Fault: TypeAlias = tuple[ProblemKind, str]
+    _T = TypeVar("_T")
 
 __all__ = ["GRACE", "Garbage", "collect_garbage", "verify_integrity"]
 
@@ -296,8 +297,8 @@ def _difference(entry: Entry, pieces: Iterable[bytes | bytearray | memoryview]) 
     return None if checksum.text() == entry.checksum else ("corrupt", "the checksum differs")
 
 
-def in_batches(keys: Iterable[str], most: int) -> Iterator[list[str]]:
-    """The keys in lists of up to so many."""
-    iterator = iter(keys)
+def in_batches(items: Iterable[_T], most: int) -> Iterator[list[_T]]:
+    """The same in lists of up to so many."""
+    iterator = iter(items)
     while batch := list(islice(iterator, most)):
         yield batch
