@@ -195,7 +195,7 @@ class ExportReader:
             OSError: It can't be opened.
             BlobCorruptedError: It is no regular file.
         """
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             reader = cls(file, path)
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 reader._refuse("it is no regular file")
@@ -320,6 +320,11 @@ class ExportReader:
         raise BlobCorruptedError(
             f"{self._path} is no whole export of a cache: {why}; export it anew"
         )
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a FIFO."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _after(at: int, size: int) -> int:
