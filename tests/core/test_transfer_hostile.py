@@ -243,6 +243,10 @@ def test_a_manifest_that_states_another_size_is_refused(tmp_path, target, good, 
         ("blob", None),
         ("blob_store", "x"),
         ("cost_seconds", {}),
+        ("payload", "payloads/000000000.npy"),
+        ("payload", "../../x"),
+        ("payload", None),
+        ("payload", ["payloads/000000001"]),
         ("__class__", "x"),
         ("unknown", 1),
     ],
@@ -255,7 +259,7 @@ def test_a_field_that_is_not_what_it_has_to_be_is_refused(tmp_path, target, good
     refuse(tmp_path, target, tar_of(with_lines(members, lines)))
 
 
-@pytest.mark.parametrize("field", ["cache_key", "namespace", "generation"])
+@pytest.mark.parametrize("field", ["cache_key", "namespace", "generation", "payload"])
 def test_a_field_that_an_entry_is_nothing_without_is_missed(tmp_path, target, good, field):
     members = members_of(good)
     lines = lines_of(members)

@@ -4,7 +4,8 @@
 ==========================  ==============================================================
 ``cacheness-export.json``   ``{"cacheness_export": 1}``, the version of the format
 ``payloads/000000000.npy``  each payload's bytes as they are stored, numbered in order
-``manifest.jsonl``          the fields of each entry as one line of JSON, in the same order
+``manifest.jsonl``          for each payload, in order, a line of JSON: the name of the payload
+                            and the fields of its entry that are not as by default
 ==========================  ==============================================================
 
 The manifest comes last, so that a file that was cut off has none.
@@ -20,6 +21,8 @@ from contextlib import contextmanager
 from math import isfinite
 from tarfile import GNU_FORMAT, REGTYPE, HeaderError, TarInfo
 from typing import BinaryIO, NamedTuple
+
+from xxhash import xxh3_128
 
 from cacheness.entry import Entry
 from cacheness.errors import BlobCorruptedError, ConfigError
@@ -51,27 +54,37 @@ _DEEPEST = 100
 _PIECE = 1 << 20
 _ELSEWHERE = frozenset({"inline", "blob", "blob_store"})
 """Where the payload lay is of no meaning elsewhere."""
-_FIELDS = tuple(name for name in Entry.__slots__ if name not in _ELSEWHERE)
-_NAMES = (
-    "namespace",
-    "prefix",
-    "handler",
-    "compressor",
-    "checksum",
-    "signature",
-    "function",
-    "code_digest",
-    "distribution",
+_ALWAYS = frozenset({"namespace", "cache_key", "generation", "handler", "stored_bytes"})
+_DEFAULTS = {
+    name: None if name in _ALWAYS else getattr(Entry("", "", 0), name)
+    for name in Entry.__slots__
+    if name not in _ELSEWHERE
+}
+"""The fields that travel, with what they are where nothing is said of them."""
+_NAMES = frozenset(
+    (
+        "namespace",
+        "prefix",
+        "handler",
+        "compressor",
+        "checksum",
+        "signature",
+        "function",
+        "code_digest",
+        "distribution",
+    )
 )
-_COUNTS = ("generation", "handler_version", "stored_bytes", "logical_bytes", "hits")
-_TIMES = (
-    "created_at",
-    "renewed_at",
-    "accessed_at",
-    "ttl_seconds",
-    "expires_at",
-    "stale_until",
-    "cost_seconds",
+_COUNTS = frozenset(("generation", "handler_version", "stored_bytes", "logical_bytes", "hits"))
+_TIMES = frozenset(
+    (
+        "created_at",
+        "renewed_at",
+        "accessed_at",
+        "ttl_seconds",
+        "expires_at",
+        "stale_until",
+        "cost_seconds",
+    )
 )
 
 
@@ -98,8 +111,8 @@ class ExportWriter:
             BlobCorruptedError: The payload is not the one that was stored; the file is as
                 it was before.
         """
-        line = _line_of(entry)
         name = f"payloads/{self.count:09d}{extension}"
+        line = _line_of(entry, name)
         start = self._file.tell()
         try:
             self._member(name, entry.stored_bytes, checked_pieces(entry, pieces))
@@ -173,6 +186,17 @@ class Exported(NamedTuple):
     """The length of the entry's line in the manifest."""
 
 
+class _Outline(NamedTuple):
+    """What the headers of an export say."""
+
+    first: int
+    """Where the first payload's header stands, if there is a payload."""
+    payloads: str
+    """A digest of the names and sizes of all payloads, in order."""
+    manifest: tuple[int, int]
+    """Offset and size of the manifest."""
+
+
 class ExportReader:
     """Reads an export, which may be anything: nothing in it is believed.
 
@@ -184,7 +208,7 @@ class ExportReader:
         self._file = file
         self._path = path
         self._size = os.fstat(file.fileno()).st_size
-        self._manifest: tuple[int, int] | None = None
+        self._outline: _Outline | None = None
 
     @classmethod
     @contextmanager
@@ -208,25 +232,27 @@ class ExportReader:
             BlobCorruptedError: Something is not as it has to be.
             ConfigError: It is of a newer format.
         """
-        return sum(1 for _ in self)
+        payloads = xxh3_128()
+        count = 0
+        for exported in self:
+            size = exported.entry.stored_bytes
+            payloads.update(_described(count, exported.extension, size))
+            count += 1
+        if self._seen().payloads != payloads.hexdigest():
+            self._refuse("its manifest is not of its payloads")
+        return count
 
     def __iter__(self) -> Iterator[Exported]:
-        if self._manifest is None:
-            *_, (_, *span) = self._members()
-            self._manifest = span[0], span[1]
-        members = self._members()
-        next(members)
-        for line in self._lines(*self._manifest):
-            name, offset, size = next(members)
+        """The entries in order; that their payloads are where they seem to be tells `check`."""
+        outline = self._seen()
+        at = outline.first
+        for number, line in enumerate(self._lines(*outline.manifest)):
+            name, entry = self._entry(line)
             match = _PAYLOAD.fullmatch(name)
-            if match is None:
-                self._refuse("its manifest has more lines than there are payloads")
-            entry = self._entry(line)
-            if entry.stored_bytes != size:
-                self._refuse(f"{name} has {size} bytes, not {entry.stored_bytes}")
-            yield Exported(entry, match[2], offset, len(line))
-        if next(members)[0] != _MANIFEST:
-            self._refuse("its manifest has fewer lines than there are payloads")
+            if match is None or int(match[1]) != number:
+                self._refuse(f"line {number} of its manifest is of another payload")
+            yield Exported(entry, match[2], at + _BLOCK, len(line))
+            at = _after(at, entry.stored_bytes)
 
     def pieces(self, exported: Exported) -> Iterator[bytes]:
         """A payload in order, about 1 MiB at a time."""
@@ -238,24 +264,29 @@ class ExportReader:
 
     # --- members --------------------------------------------------------------------------
 
-    def _members(self) -> Iterator[tuple[str, int, int]]:
-        """Name, offset and size of the head, each payload, and the manifest."""
+    def _seen(self) -> _Outline:
+        if self._outline is None:
+            self._outline = self._look_at_headers()
+        return self._outline
+
+    def _look_at_headers(self) -> _Outline:
+        """Follow the headers from the head, past each payload, to the manifest and the end."""
         header = self._header(0)
         if header.name != _HEAD:
             self._refuse(f"it does not begin with {_HEAD}")
         self._check_head(header.size)
-        yield _HEAD, _BLOCK, header.size
-        at = _after(0, header.size)
+        first = at = _after(0, header.size)
+        payloads = xxh3_128()
         number = 0
         while (header := self._header(at)).name != _MANIFEST:
             match = _PAYLOAD.fullmatch(header.name)
             if match is None or int(match[1]) != number:
                 self._refuse(f"{header.name[:100]!r} is not the name of payload {number}")
-            yield header.name, at + _BLOCK, header.size
+            payloads.update(_described(number, match[2], header.size))
             number += 1
             at = _after(at, header.size)
-        yield _MANIFEST, at + _BLOCK, header.size
         self._check_end(_after(at, header.size))
+        return _Outline(first, payloads.hexdigest(), (at + _BLOCK, header.size))
 
     def _header(self, at: int) -> TarInfo:
         try:
@@ -303,12 +334,12 @@ class ExportReader:
         if held:
             self._refuse("the last line of its manifest has no end")
 
-    def _entry(self, line: bytes) -> Entry:
+    def _entry(self, line: bytes) -> tuple[str, Entry]:
+        """The name of the payload that a line is about, and its entry."""
         try:
-            return _entry_of(json.loads(line))
+            return _parsed(line)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            shown = str(error)[:200]
-            self._refuse(f"a line of its manifest makes no sense: {shown}")
+            self._refuse(f"a line of its manifest makes no sense: {str(error)[:200]}")
 
     # --- bytes ------------------------------------------------------------------------------
 
@@ -332,44 +363,63 @@ def _after(at: int, size: int) -> int:
     return at + _BLOCK + size + -size % _BLOCK
 
 
-def _line_of(entry: Entry) -> bytes:
+def _described(number: int, extension: str, size: int) -> bytes:
+    return f"{number}{extension}:{size};".encode()
+
+
+def _line_of(entry: Entry, payload: str) -> bytes:
     """The entry's line in the manifest, if it is one that can be read again."""
-    fields = {name: getattr(entry, name) for name in _FIELDS}
+    about = f"entry {entry.cache_key}: its record"
+    fields = {
+        name: value
+        for name, default in _DEFAULTS.items()
+        if (value := getattr(entry, name)) != default
+    }
     try:
-        line = json.dumps(fields, separators=(",", ":")).encode() + b"\n"
-        _entry_of(json.loads(line))
+        _checked(fields)
+        line = json.dumps({"payload": payload, **fields}, separators=(",", ":")).encode()
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise BlobCorruptedError(
-            f"entry {entry.cache_key}: its record is damaged: {error}"
-        ) from None
-    if len(line) > _LONGEST_LINE:
-        raise BlobCorruptedError(f"entry {entry.cache_key}: its record is too long to export")
-    return line
+        raise BlobCorruptedError(f"{about} is damaged: {error}") from None
+    if len(line) >= _LONGEST_LINE:
+        raise BlobCorruptedError(f"{about} is too long to export")
+    return line + b"\n"
 
 
-def _entry_of(line: Any) -> Entry:
-    """An entry of what stands in a line; raises where a field is not what it has to be."""
+def _parsed(line: bytes) -> tuple[str, Entry]:
+    """What a line says; raises one of five errors where it makes no sense."""
+    fields = json.loads(line)
+    if type(fields) is not dict:
+        raise TypeError("it is no object")
+    name = fields.pop("payload")
+    if type(name) is not str:
+        raise TypeError("it names no payload")
+    return name, Entry(**_checked(fields))
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an entry; raises where one is not what it has to be."""
     from cacheness.backends.replay import checked_fields
 
-    if type(line) is not dict or not _ELSEWHERE.isdisjoint(line):
-        raise TypeError("it is not the fields of an entry")
-    fields = checked_fields(line)
-    _check_depth(line)
+    if not _ELSEWHERE.isdisjoint(fields):
+        raise TypeError("it says where its payload lay elsewhere")
+    checked_fields(fields)
     checked_key(fields["cache_key"])
-    for name in _NAMES:
-        _check_name(name, fields.get(name))
-    for name in _COUNTS:
-        if not 0 <= fields.get(name, 0) < 1 << 63:
+    _check_depth(fields)
+    for name in _NAMES & fields.keys():
+        _check_name(name, fields[name])
+    for name in _COUNTS & fields.keys():
+        if not 0 <= fields[name] < 1 << 63:
             raise ValueError(f"{name} is out of range")
-    for name in _TIMES:
-        if fields.get(name) is not None:
+    for name in _TIMES & fields.keys():
+        if fields[name] is not None:
             fields[name] = float(fields[name])
             if not isfinite(fields[name]):
                 raise ValueError(f"{name} is no time")
-    fields["tags"] = tuple(fields.get("tags", ()))
-    for tag in fields["tags"]:
-        _check_name("tags", tag)
-    return Entry(**fields)
+    if "tags" in fields:
+        fields["tags"] = tuple(fields["tags"])
+        for tag in fields["tags"]:
+            _check_name("tags", tag)
+    return fields
 
 
 def _check_name(field: str, value: object) -> None:
