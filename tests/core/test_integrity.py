@@ -274,6 +274,33 @@ def test_entries_in_memory_do_not_make_orphans_of_everybody_elses_blobs(on_disk)
     np.testing.assert_array_equal(on_disk["k"], LARGE)
 
 
+def test_what_another_object_holds_in_memory_is_no_orphan(tmp_path):
+    options = {"metadata_backend": "memory", "blob_backend": "file"}
+    with (
+        UnifiedCache(tmp_path / "c", **options) as one,
+        UnifiedCache(tmp_path / "c", **options) as other,
+    ):
+        one.put(LARGE, "k")
+
+        assert repaired(other).repaired == 0
+        np.testing.assert_array_equal(one["k"], LARGE)
+
+
+def test_a_blob_that_is_named_while_blobs_are_listed_is_no_orphan(cache):
+    cache.put(LARGE, "k")
+    name = orphan(cache)
+    blobs = cache.engine.blobs()
+    inner = blobs.iter_blobs
+
+    def named_meanwhile():
+        change(cache, blob=name)
+        return inner()
+
+    blobs.iter_blobs = named_meanwhile
+    assert repaired(cache).repaired == 0
+    assert blobs.exists(name)
+
+
 def test_temporary_files_of_the_killed_are_removed(on_disk):
     on_disk.put(LARGE, "k")
     root = Path(on_disk.config.cache_dir)

@@ -302,6 +302,16 @@ def test_a_foreign_signature_stays_out_unless_it_is_trusted(source, tmp_path, fi
         assert target.import_(file) == 2, "a key that is still believed"
 
 
+def test_what_was_signed_has_to_verify_even_where_its_handler_is_data_only(source, tmp_path, file):
+    source.put({"array": np.arange(3), "set": {1}}, "container")
+    source.export(file)
+    with opened(tmp_path / "t", signing_key=OTHER) as target:
+        with pytest.warns(SecurityWarning, match="not held here"):
+            assert target.import_(file) == 0
+        assert target.import_(file, trust=True) == 1
+        assert target["container"]["set"] == {1}
+
+
 def test_copying_verifies_by_the_keys_of_the_source(source, tmp_path):
     source.put(Ran(), "k")
     with opened(tmp_path / "t", signing_key=OTHER) as target:

@@ -281,11 +281,8 @@ def test_a_field_that_an_entry_is_nothing_without_is_missed(tmp_path, target, go
         b"[" * 200_000,
         b'{"a":' * 100_000,
         b'{"cache_key": ' + b"9" * 10_000 + b"}",
-        b'{"cache_key": "k", "namespace": "", "generation": 1, "params": '
-        + b'{"a":' * 150
-        + b"1"
-        + b"}" * 150
-        + b"}",
+        b'{"payload": "payloads/000000001", "cache_key": "k", "namespace": "", "generation": 1, '
+        b'"stored_bytes": 5, "params": ' + b'{"a":' * 150 + b"1" + b"}" * 150 + b"}",
     ],
 )
 def test_a_line_that_is_no_entry_is_refused(tmp_path, target, good, line):
