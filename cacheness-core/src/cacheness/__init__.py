@@ -5,6 +5,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cacheness.arrivals import Refusal, Transferred
     from cacheness.backends.base import BackendContext, MetadataBackend
     from cacheness.backends.json import JsonBackend
     from cacheness.backends.memory import MemoryBackend
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         SupportsMap,
         SupportsOpen,
     )
+    from cacheness.integrity_report import IntegrityReport, Problem
     from cacheness.keys.files import FileContent
     from cacheness.plugins.manager import API_VERSION, hookimpl
     from cacheness.plugins.registry import list_handlers, register_handler, unregister_handler
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from cacheness.switch import disabled
 
 _HOMES = {
+    "arrivals": ("Refusal", "Transferred"),
     "backends.base": ("BackendContext", "MetadataBackend"),
     "backends.json": ("JsonBackend",),
     "backends.memory": ("MemoryBackend",),
@@ -107,6 +110,7 @@ _HOMES = {
         "SupportsMap",
         "SupportsOpen",
     ),
+    "integrity_report": ("IntegrityReport", "Problem"),
     "keys.files": ("FileContent",),
     "plugins.manager": ("API_VERSION", "hookimpl"),
     "plugins.registry": ("list_handlers", "register_handler", "unregister_handler"),
@@ -147,6 +151,7 @@ __all__ = [
     "HandlerContext",
     "HandlerNotFoundError",
     "HandlerSpec",
+    "IntegrityReport",
     "InvalidKeyError",
     "JsonBackend",
     "JsonHandler",
@@ -157,7 +162,9 @@ __all__ = [
     "PickleHandler",
     "PluginNotInstalledError",
     "PluginWarning",
+    "Problem",
     "ReadOnlyError",
+    "Refusal",
     "SQLiteBackend",
     "SecurityWarning",
     "SerializationError",
@@ -167,6 +174,7 @@ __all__ = [
     "SupportsFingerprint",
     "SupportsMap",
     "SupportsOpen",
+    "Transferred",
     "UnhashableParameterError",
     "UnifiedCache",
     "Usage",

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cacheness.faults import Faults
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
+    from cacheness.plugins.registry import Registry
     from cacheness.progress import Progress
     from cacheness.tombstones import Why
     from cacheness.upkeep import Upkeep
@@ -453,6 +454,15 @@ class Engine:
             self._kept_up = Upkeep(self)
         return self._kept_up
 
+    def signer(self) -> Signer:
+        """What signs and verifies here."""
+        return self._signing()
+
+    @property
+    def registry(self) -> Registry:
+        """The handlers, backends and compressors that this cache may use."""
+        return self._registry
+
     def _faults(self) -> Faults:
         from cacheness.faults import Faults
 
@@ -504,6 +514,11 @@ class Engine:
             raise ReadOnlyError(
                 f"the cache {self.config.cache_dir!r} was opened with read_only=True"
             )
+
+    def settle(self, entry: Entry) -> None:
+        """What follows when an entry was recorded otherwise than by `store`."""
+        self.tell("put", entry.cache_key, entry.handler, entry.stored_bytes)
+        self.make_room(entry)
 
     def discard(self, entry: Entry) -> None:
         """Remove the blob of an entry that no longer stands."""

@@ -75,16 +75,21 @@ class Faults:
         return MISS
 
     def _quarantine(self, key: str, stored: StoredPayload, reason: str) -> None:
+        if not self._engine.config.read_only:
+            self.quarantine(key, stored[0], reason)
+
+    def quarantine(self, key: str, generation: int, reason: str) -> bool:
+        """Put an entry aside if it still stands; whether it did."""
         from cacheness.payloads.quarantine import quarantine
 
-        if self._engine.config.read_only:
-            return
         removed = self._engine.backend.get_entry(key)
-        if removed is None or removed.generation != stored[0]:
-            return
+        if removed is None or removed.generation != generation:
+            return False
         quarantine(removed, self._engine.blobs, self._engine.config)
-        self._engine.backend.delete_entry(key, if_generation=stored[0])
+        if self._engine.backend.delete_entry(key, if_generation=generation) is None:
+            return False
         self._engine.bury([removed], "quarantined", reason)
+        return True
 
     def leave_undecoded(self, key: str, stored: StoredPayload, error: UndecodableError) -> Any:
         self._engine.count_miss()

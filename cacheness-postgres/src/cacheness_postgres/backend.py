@@ -264,6 +264,13 @@ class PostgresBackend(MetadataBackend):
     def namespaces(self) -> list[str]:
         return [row[0] for row in self._fetch(self._statements.namespaces)]
 
+    def iter_blob_names(self) -> Iterator[str]:
+        last = ("", "")
+        while rows := self._fetch(self._statements.blobs, last):
+            for namespace, cache_key, blob in rows:
+                yield blob
+                last = (namespace, cache_key)
+
     def read_notes(self, kind: str) -> dict[str, Any]:
         rows = self._fetch(self._statements.read_notes, (self._namespace, to_bytes(kind)))
         return {from_bytes(name): from_bytes(value) for name, value in rows}

@@ -107,6 +107,11 @@ class PostgresBlobBackend(BlobBackend):
                 yield target[at:end]
                 at = end
 
+    def pieces(self, name: str) -> Iterator[Buffer]:
+        with self._chunks_of(name) as chunks:
+            next(chunks)
+            yield from chunks
+
     @contextmanager
     def local_path(self, name: str) -> Iterator[str]:
         """A private copy of the blob, which is gone with the context."""

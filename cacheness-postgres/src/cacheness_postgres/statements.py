@@ -73,6 +73,7 @@ class Statements:
     hits: str  # cache_keys, counts, times, namespace
     page: str  # namespace, last cache_key
     keys: str  # namespace, last cache_key
+    blobs: str  # last namespace, last cache_key
     count: str  # namespace
     total: str  # namespace
     namespaces: str
@@ -134,6 +135,9 @@ def statements(schema: str) -> Statements:
         "ORDER BY cache_key LIMIT 1000",
         keys=f"SELECT cache_key FROM {entries} WHERE namespace = %b AND cache_key > %b "
         "ORDER BY cache_key LIMIT 10000",
+        blobs=f"SELECT namespace, cache_key, blob FROM {entries} "
+        "WHERE (namespace, cache_key) > (%b, %b) AND blob IS NOT NULL "
+        "ORDER BY namespace, cache_key LIMIT 10000",
         count=f"SELECT count(*) FROM {entries} WHERE namespace = %b",
         total=f"SELECT coalesce(sum(stored_bytes), 0)::int8 FROM {entries} WHERE namespace = %b",
         namespaces=_namespaces(entries),

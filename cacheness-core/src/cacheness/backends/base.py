@@ -397,6 +397,25 @@ class MetadataBackend(ABC):
         """The namespaces of the store that hold entries, sorted."""
         return sorted({summary["namespace"] for summary in self.iter_entry_summaries()})
 
+    def iter_blob_names(self) -> Iterator[str] | None:
+        """The blob of every entry that has one, of all namespaces of the store, streamed.
+
+        A blob that is not among them is an orphan and may be removed, so an entry that
+        stands from the call to the end is never left out. None, the default, says that the
+        backend can't tell; then no blob is ever taken for an orphan.
+        """
+        return None
+
+    def check_store(self, *, repair: bool) -> list[str]:
+        """What is wrong with the store itself, a sentence each; empty where it is well.
+
+        The payloads are another matter, which the core looks after.
+
+        Args:
+            repair: Mend first what can be mended, and give what is left.
+        """
+        return []
+
     def read_notes(self, kind: str) -> dict[str, Any]:
         """A small side table (tombstones, statistics, digests): name → JSON."""
         return {}

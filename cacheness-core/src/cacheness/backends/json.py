@@ -231,6 +231,24 @@ class JsonBackend(MetadataBackend):
         with self._reading():
             return sorted(name for name, space in self._state.spaces.items() if len(space.table))
 
+    def iter_blob_names(self) -> Iterator[str]:
+        with self._reading():
+            tables = [space.table for space in list(self._state.spaces.values())]
+            return iter([of.blob for table in tables for of in table if of.blob is not None])
+
+    def check_store(self, *, repair: bool) -> list[str]:
+        """With ``repair`` the log is replaced by one of what stands, whole lines only."""
+        if repair:
+            with self._writing():
+                if self._journal.end > self._state.live_bytes:
+                    self._compact()
+                self._journal.damaged = 0
+        with self._reading():
+            damaged = self._journal.damaged
+        if not damaged:
+            return []
+        return [f"{self._journal.path} holds {damaged} damaged lines, which count for nothing"]
+
     def read_notes(self, kind: str) -> dict[str, Any]:
         from copy import deepcopy
 

@@ -188,6 +188,11 @@ class MemoryBackend(MetadataBackend):
         with self._using() as (store, _):
             return sorted(name for name, table in store.tables.items() if len(table))
 
+    def iter_blob_names(self) -> Iterator[str]:
+        with self._using() as (store, _):
+            tables = list(store.tables.values())
+            return iter([of.blob for table in tables for of in table if of.blob is not None])
+
     def read_notes(self, kind: str) -> dict[str, Any]:
         from copy import deepcopy
 

@@ -29,6 +29,7 @@ __all__ = [
     "Line",
     "Replay",
     "Space",
+    "checked_fields",
     "delete_operation",
     "first_operation",
     "hits_operation",
@@ -150,7 +151,7 @@ class Replay:
         inline = stated.pop("inline", None) is not None
         if "tags" in stated:
             stated["tags"] = tuple(stated["tags"])
-        entry = Entry(**_checked(stated))
+        entry = Entry(**checked_fields(stated))
         space = self.space(entry.namespace)
         self._drop_line(space, entry.cache_key)
         space.table.put(entry)
@@ -160,7 +161,7 @@ class Replay:
 
     def _set(self, operation: Operation, _: Place) -> None:
         space = self.space(operation["ns"])
-        changes = _checked(operation["changes"])
+        changes = checked_fields(operation["changes"])
         entry = space.table.get(operation["key"])
         if entry is not None:
             self._change(space, detached(entry, **changes))
@@ -238,7 +239,7 @@ def put_operation(entry: Entry, inline: bytes | None) -> Operation:
         for name, default in _DEFAULTS.items()
         if (value := getattr(entry, name)) != default
     }
-    _checked(stated)
+    checked_fields(stated)
     if inline is not None:
         stated["inline"] = b2a_base64(inline, newline=False).decode()
     return {"op": "put", "entry": stated}
@@ -250,7 +251,12 @@ def set_operation(namespace: str, cache_key: str, changes: Mapping[str, Any]) ->
     Raises:
         TypeError: There is no such field, or it is of another type than `Entry` says.
     """
-    return {"op": "set", "ns": namespace, "key": cache_key, "changes": _checked(dict(changes))}
+    return {
+        "op": "set",
+        "ns": namespace,
+        "key": cache_key,
+        "changes": checked_fields(dict(changes)),
+    }
 
 
 def hits_operation(namespace: str, hits: Mapping[str, tuple[int, float]]) -> Operation:
@@ -312,7 +318,12 @@ _DEFAULTS.update(
 )
 
 
-def _checked(stated: dict[str, Any]) -> dict[str, Any]:
+def checked_fields(stated: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an entry without its payload, if each is one and of its type.
+
+    Raises:
+        TypeError: There is no such field, or it is of another type than `Entry` says.
+    """
     for name, value in stated.items():
         types = _FIELD_TYPES.get(name)
         if types is None:

@@ -76,6 +76,9 @@ _PAGE = (
 _KEYS_PAGE = (
     "SELECT id, cache_key FROM entries WHERE namespace = ? AND id > ? ORDER BY id LIMIT 2000"
 )
+_BLOBS_PAGE = (
+    "SELECT id, blob FROM entries WHERE id > ? AND blob IS NOT NULL ORDER BY id LIMIT 2000"
+)
 
 _LABELS = (
     "SELECT cache_key, function, prefix, handler, cost_seconds FROM entries "
@@ -341,6 +344,22 @@ class SQLiteBackend(MetadataBackend):
     def namespaces(self) -> list[str]:
         rows = self._many("SELECT DISTINCT namespace FROM entries ORDER BY namespace", ())
         return [row[0] for row in rows]
+
+    def iter_blob_names(self) -> Iterator[str]:
+        last = -1
+        while rows := self._many(_BLOBS_PAGE, (last,)):
+            for row in rows:
+                yield row[1]
+            last = rows[-1][0]
+
+    def check_store(self, *, repair: bool) -> list[str]:
+        try:
+            found = self._many("PRAGMA quick_check(20)", ())
+        except BackendUnavailableError as error:
+            if isinstance(error.__cause__, sqlite3.OperationalError):
+                raise  # locked, or gone
+            return [str(error)]
+        return [f"{self._path}: {row[0]}" for row in found if row[0] != "ok"]
 
     def read_notes(self, kind: str) -> dict[str, Any]:
         import json

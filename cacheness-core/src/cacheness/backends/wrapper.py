@@ -283,6 +283,12 @@ class MemoryCacheWrapper(MetadataBackend):
     def namespaces(self) -> list[str]:
         return self.backend.namespaces()
 
+    def iter_blob_names(self) -> Iterator[str] | None:
+        return self.backend.iter_blob_names()
+
+    def check_store(self, *, repair: bool) -> list[str]:
+        return self.backend.check_store(repair=repair)
+
     def read_notes(self, kind: str) -> dict[str, Any]:
         return self.backend.read_notes(kind)
 

@@ -76,6 +76,13 @@ class BlobBackend(ABC):
         target[: len(data)] = data
         yield target[: len(data)]
 
+    def pieces(self, name: str) -> Iterator[Buffer]:
+        """Give the blob in order, about 1 MiB at a time, however large it is."""
+        from cacheness.blobs.staging import pieces_of
+
+        with self.local_path(name) as path:
+            yield from pieces_of(path)
+
     @abstractmethod
     def local_path(self, name: str) -> AbstractContextManager[str]:
         """A path at which the blob can be opened while the context lasts; never written to."""
@@ -91,6 +98,18 @@ class BlobBackend(ABC):
     @abstractmethod
     def iter_blobs(self) -> Iterator[tuple[str, int, float]]:
         """Name, size in bytes and time of the last change (epoch seconds) of every blob."""
+
+    def iter_leftovers(self, *, older_than: float = 3600.0) -> Iterator[tuple[str, int, float]]:
+        """As `iter_blobs`, of what writers that were killed left unfinished.
+
+        Args:
+            older_than: Seconds since the last change; what is younger may still be written.
+        """
+        return iter(())
+
+    def remove_leftovers(self, *, older_than: float = 3600.0) -> int:
+        """Remove what `iter_leftovers` gives; give the number of bytes."""
+        return 0
 
     # --- files that a handler writes itself -------------------------------------------
 

@@ -115,6 +115,11 @@ class FileBlobBackend(BlobBackend):
                 yield target[at : at + got]
                 at += got
 
+    def pieces(self, name: str) -> Iterator[Buffer]:
+        with open(self._open(name), "rb", buffering=0) as file:
+            while piece := file.read(_READ):
+                yield piece
+
     def local_path(self, name: str) -> _LocalPath:
         return _LocalPath(self, name)
 
@@ -173,21 +178,15 @@ class FileBlobBackend(BlobBackend):
     def iter_blobs(self) -> Iterator[tuple[str, int, float]]:
         for name, status in self._files():
             if BLOB_NAME.fullmatch(name):
-                yield name, status.st_size, status.st_mtime
+                yield name, status.st_size, _changed_at(status)
 
     def iter_leftovers(self, *, older_than: float = 3600.0) -> Iterator[tuple[str, int, float]]:
-        """As `iter_blobs`, of the temporary files of writers that were killed.
-
-        Args:
-            older_than: Seconds since the last change; what is younger may still be written.
-        """
         before = time() - older_than
         for name, status in self._files():
-            if name[3] == "." and status.st_mtime < before:
-                yield name, status.st_size, status.st_mtime
+            if name[3] == "." and _changed_at(status) < before:
+                yield name, status.st_size, _changed_at(status)
 
     def remove_leftovers(self, *, older_than: float = 3600.0) -> int:
-        """Remove what `iter_leftovers` gives; give the number of bytes."""
         freed = 0
         for name, size, _ in self.iter_leftovers(older_than=older_than):
             prefix, file_name = name.split("/")
@@ -365,6 +364,11 @@ def _write_all(descriptor: int, source: Iterable[Buffer]) -> int:
 def _write(descriptor: int, view: memoryview) -> None:
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _changed_at(status: os.stat_result) -> float:
+    """When a file was written or renamed last: a handler may copy one with its old date."""
+    return max(status.st_mtime, status.st_ctime)
 
 
 def _temporary_name(extension: str) -> str:

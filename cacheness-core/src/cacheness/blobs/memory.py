@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryBlobBackend"]
 
+_PIECE = 1 << 20
+
 
 class MemoryBlobBackend(BlobBackend):
     """Keeps blobs in memory: nothing outlives the process, nothing else sees them.
@@ -53,6 +55,11 @@ class MemoryBlobBackend(BlobBackend):
 
     def read(self, name: str) -> Buffer:
         return self._store.blob(name)
+
+    def pieces(self, name: str) -> Iterator[Buffer]:
+        blob = self._store.blob(name)
+        for at in range(0, len(blob), _PIECE):
+            yield blob[at : at + _PIECE]
 
     def local_path(self, name: str) -> _LocalPath:
         return _LocalPath(self._store, name)

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
     from cacheness.entry import Entry
+    from cacheness.handlers.protocols import Buffer
 
 __all__ = ["quarantine"]
 
@@ -24,32 +26,30 @@ def quarantine(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConf
     A payload that can't be read any more leaves its record alone; where the cache keeps
     nothing on disk, or the disk is full, the payload is lost, as it is useless anyway.
     """
+    if os.path.isdir(config.cache_dir):
+        with suppress(OSError, ValueError):
+            _put_aside(entry, blobs, config)
+    if entry.blob is not None:
+        with suppress(OSError, ValueError):
+            blobs().delete(entry.blob)
+
+
+def _put_aside(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
     from cacheness.payloads.layout import file_mode, make_subdirectory
 
     directory = os.path.join(config.cache_dir, "quarantine")
-    if not os.path.isdir(config.cache_dir):
-        return
     base = os.path.join(directory, f"{entry.generation:016x}")
     record = {name: value for name, value in asdict(entry).items() if name != "inline"}
-    try:
-        make_subdirectory(directory, config)
-        _write(
-            f"{base}.json", json.dumps(record, indent=1, default=str).encode(), file_mode(config)
-        )
-        if entry.inline is not None:
-            _write(f"{base}.payload", entry.inline, file_mode(config))
-        elif entry.blob is not None:
-            _write(f"{base}.payload", bytes(blobs().read(entry.blob)), file_mode(config))
-    except (OSError, ValueError):
-        pass
-    if entry.blob is not None:
-        try:
-            blobs().delete(entry.blob)
-        except (OSError, ValueError):
-            return
+    make_subdirectory(directory, config)
+    text = json.dumps(record, indent=1, default=str).encode()
+    _write(f"{base}.json", (text,), file_mode(config))
+    if entry.inline is not None:
+        _write(f"{base}.payload", (entry.inline,), file_mode(config))
+    elif entry.blob is not None:
+        _write(f"{base}.payload", blobs().pieces(entry.blob), file_mode(config))
 
 
-def _write(path: str, content: bytes, mode: int) -> None:
+def _write(path: str, content: Iterable[Buffer], mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     with open(os.open(path, flags, mode), "wb") as file:
-        file.write(content)
+        file.writelines(content)

@@ -126,6 +126,21 @@ class Registry:
             raise HandlerNotFoundError(f"no handler {name!r} is installed")
         return self._load(name, spec.target, table.distributions[name], typed=bool(spec.types))
 
+    def known_handler(self, name: str) -> LoadedHandler | bool:
+        """The handler, if that imports no plugin's module; else whether it is registered.
+
+        For who looks at many entries and reads none of them.
+        """
+        if name in self._loaded or name in builtins.HANDLERS or name in _process_handlers:
+            return self.handler(name)
+        spec = self.discovered()["cacheness_handlers"].specs.get(name)
+        if spec is None:
+            return False
+        target = spec.target
+        if isinstance(target, str) and target.partition(":")[0] not in sys.modules:
+            return True
+        return self.handler(name)
+
     def metadata_backend(self, name: str) -> Callable[..., Any]:
         """The class of the metadata backend of that name.
 

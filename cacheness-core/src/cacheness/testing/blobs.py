@@ -157,6 +157,18 @@ class BlobBackendContract(StoreContract):
         with pytest.raises(ValueError, match="99"):
             list(backend.read_into(NAME, target))
 
+    def test_a_blob_comes_in_pieces(self, backend: BlobBackend) -> None:
+        content = os.urandom(3_500_000)
+        backend.write(NAME, [content])
+
+        pieces = [bytes(piece) for piece in backend.pieces(NAME)]
+        assert b"".join(pieces) == content
+        assert max(map(len, pieces)) <= 4 << 20, "memory stays flat however large a blob is"
+        next(iter(backend.pieces(NAME)))  # whoever stops early holds nothing up
+        assert backend.delete(NAME)
+        with pytest.raises(FileNotFoundError):
+            next(iter(backend.pieces(NAME)))
+
     def test_a_blob_has_a_local_path(self, backend: BlobBackend) -> None:
         backend.write(NAME, [b"some ", b"bytes"])
 

@@ -52,6 +52,33 @@ class SharingPromises(StoreContract):
         assert backends["a/b"].count() == 1, "a deletion stays within its namespace"
         assert backends[""].namespaces() == sorted({*names} - {"a", "A"})
 
+    def test_blobs_are_named_for_all_namespaces(
+        self, backend: MetadataBackend, context: BackendContext, opened: list[Any]
+    ) -> None:
+        """Whoever removes what no entry names has to see the entries of everybody."""
+        other = self.make(in_namespace(context, "other"))
+        opened.append(other)
+        names = [f"ab/{number:032x}.npy" for number in range(4)]
+        backend.put_entry(make_entry("a", blob=names[0]))
+        backend.put_entry(make_entry("inline"))
+        backend.put_entry(make_entry("gone", blob=names[1]))
+        other.put_entry(make_entry("a", namespace="other", blob=names[2]))
+        other.put_entry(make_entry("b", namespace="other", blob=names[3]))
+        backend.delete_entry("gone")
+
+        named = backend.iter_blob_names()
+        if named is None:
+            pytest.skip("the backend does not name the blobs of all namespaces")
+        assert sorted(named) == [names[0], names[2], names[3]]
+
+    def test_a_store_that_is_well_says_so(self, backend: MetadataBackend) -> None:
+        entry = make_entry("a")
+        backend.put_entry(entry)
+
+        assert backend.check_store(repair=False) == []
+        assert backend.check_store(repair=True) == []
+        assert backend.get_entry("a") == entry
+
     def test_notes_are_merged_or_not_kept(
         self, context: BackendContext, opened: list[Any], backend: MetadataBackend
     ) -> None:
