@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     PlainPayload: TypeAlias = tuple[str, str, float | None, bytes]
     """Handler, checksum, time of expiry and payload."""
 
-__all__ = ["BackendContext", "MetadataBackend", "plain_payload", "stored_payload"]
+__all__ = ["BackendContext", "MetadataBackend", "is_over", "plain_payload", "stored_payload"]
 
 
 class BackendContext:
@@ -97,6 +97,11 @@ def plain_payload(stored: StoredPayload) -> PlainPayload | None:
     if inline is None or stored[5] is not None or stored[7] or stored[3] != "none":
         return None
     return (stored[1], stored[4], stored[6], inline) if stored[2] == 1 else None
+
+
+def is_over(expires_at: float | None, stale_until: float | None, now: float) -> bool:
+    """Whether an entry with these times is of no use any more."""
+    return expires_at is not None and expires_at <= now and (stale_until or 0.0) <= now
 
 
 class MetadataBackend(ABC):
@@ -202,9 +207,9 @@ class MetadataBackend(ABC):
 
     def list_entries(self) -> list[Entry]:
         """Every entry, without ``inline``."""
-        from cacheness.entry import Entry
+        from cacheness.entry import build_entry
 
-        return [Entry(**summary) for summary in self.iter_entry_summaries()]
+        return [build_entry(**summary) for summary in self.iter_entry_summaries()]
 
     def iter_keys(self) -> Iterator[str]:
         """Every cache key, streamed."""
@@ -266,6 +271,32 @@ class MetadataBackend(ABC):
                 if old is not None:
                     removed.append(old)
         return removed
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        """Remove what has expired at ``now`` and is not served stale any more.
+
+        That it has is looked at again in the step that removes it. Gives what was removed.
+        """
+        removed = []
+        for summary in list(self.iter_entry_summaries()):
+            if is_over(summary["expires_at"], summary["stale_until"], now):
+                old = self.expire_entry(
+                    summary["cache_key"], if_generation=summary["generation"], now=now
+                )
+                if old is not None:
+                    removed.append(old)
+        return removed
+
+    def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:
+        """The cache keys of what the filter and a condition of SQLAlchemy select, oldest first.
+
+        Raises:
+            TypeError: The backend has no tables that a condition could be about.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no tables to select from by where=; use filters, or "
+            "metadata_backend='sqlite'"
+        )
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         """The entries that eviction by ``policy`` removes first.

@@ -7,7 +7,7 @@ import os
 from _thread import RLock
 from contextlib import contextmanager
 
-from cacheness.backends.base import MetadataBackend, stored_payload
+from cacheness.backends.base import MetadataBackend, is_over, stored_payload
 from cacheness.backends.journal import Journal, encode_line
 from cacheness.backends.replay import (
     Replay,
@@ -205,6 +205,14 @@ class JsonBackend(MetadataBackend):
     def delete_where(self, filter: Filter) -> list[Entry]:
         with self._writing() as (space, operations):
             found = space.table.select(filter)
+            self._delete(found, operations)
+            return found
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        with self._writing() as (space, operations):
+            found = [
+                entry for entry in space.table if is_over(entry.expires_at, entry.stale_until, now)
+            ]
             self._delete(found, operations)
             return found
 

@@ -8,7 +8,7 @@ from _thread import RLock
 from contextlib import contextmanager
 from weakref import WeakSet, WeakValueDictionary
 
-from cacheness.backends.base import MetadataBackend, stored_payload
+from cacheness.backends.base import MetadataBackend, is_over, stored_payload
 from cacheness.backends.table import (
     EntryTable,
     detached,
@@ -164,6 +164,20 @@ class MemoryBackend(MetadataBackend):
                 table.remove(entry.cache_key)
             store.version += 1
             return selected
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        with self._using() as (store, table):
+            over = [entry for entry in table if is_over(entry.expires_at, entry.stale_until, now)]
+            for entry in over:
+                table.remove(entry.cache_key)
+            store.version += 1
+            return over
+
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        with self._using():
+            return super().evict(policy, max_size=max_size, max_entries=max_entries, slack=slack)
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         with self._using() as (_, table):

@@ -208,6 +208,25 @@ class MemoryCacheWrapper(MetadataBackend):
         finally:
             self._forget()
 
+    def delete_expired(self, now: float) -> list[Entry]:
+        try:
+            return self.backend.delete_expired(now)
+        finally:
+            self._forget()
+
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        try:
+            removed = self.backend.evict(
+                policy, max_size=max_size, max_entries=max_entries, slack=slack
+            )
+        except BaseException:
+            self._forget()
+            raise
+        self._forget(entry.cache_key for entry in removed)
+        return removed
+
     def close(self) -> None:
         self._forget()
         self.backend.close()
@@ -237,6 +256,9 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def query_meta(self, **filters: Any) -> Iterator[str]:
         return self.backend.query_meta(**filters)
+
+    def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:
+        return self.backend.query_where(filter, expression)
 
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         return self.backend.victims(policy, size, count)
