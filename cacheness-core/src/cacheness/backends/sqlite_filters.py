@@ -80,7 +80,8 @@ class Selection:
         if not hasattr(connections.local, "matching"):
             self.register(connection)
             connections.local.matching = True
-        return f"cacheness_matches({id(self)}, {', '.join(self._columns)})"
+        self.values.append(id(self))
+        return f"cacheness_matches(?, {', '.join(self._columns)})"
 
     def register(self, connection: sqlite3.Connection) -> None:
         """Make what selections call known to one more connection."""
