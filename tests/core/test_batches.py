@@ -292,7 +292,7 @@ def test_what_is_no_name_is_refused(cache, wrong):
 def transactions_of(cache, task):
     """How many transactions committed on this thread's connection while the task ran."""
     statements = []
-    connection = cache.engine.backend._connection()
+    connection = cache.engine.backend._connections.connection()
     connection.set_trace_callback(statements.append)
     task()
     connection.set_trace_callback(None)

@@ -105,10 +105,10 @@ def open_at_once(directory, barrier, failures):
 @pytest.mark.slow
 def test_a_new_directory_is_opened_by_many_processes_at_the_same_instant(tmp_path):
     context = multiprocessing.get_context("forkserver")
-    failures, barrier = context.Queue(), context.Barrier(40)
+    failures, barrier = context.Queue(), context.Barrier(100)
     workers = [
         context.Process(target=open_at_once, args=(tmp_path / "new", barrier, failures))
-        for _ in range(40)
+        for _ in range(100)
     ]
     for worker in workers:
         worker.start()
@@ -167,4 +167,4 @@ def test_threads_that_end_leave_no_connection_behind(tmp_path):
             thread = threading.Thread(target=lambda: cache["k"])
             thread.start()
             thread.join()
-        assert len(cache.engine.backend._connections) <= 2
+        assert len(cache.engine.backend._connections._connections) <= 2

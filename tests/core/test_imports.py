@@ -29,7 +29,7 @@ OURS_AT_A_HIT = {
     "cacheness.backends",
     "cacheness.backends.base",
     "cacheness.backends.sqlite",
-    "cacheness.backends.sqlite_rows",
+    "cacheness.backends.sqlite_connections",
     "cacheness.backends.statements",
     "cacheness.builtins",
     "cacheness.compressors",

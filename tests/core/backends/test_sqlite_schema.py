@@ -5,6 +5,8 @@ from sqlalchemy.schema import CreateColumn
 
 from cacheness import UnifiedCache
 from cacheness.backends import sql
+from cacheness.backends.sqlite_indexes import INDEXES, POLICIES
+from cacheness.testing.metadata_entries import make_entry
 
 
 def described(table):
@@ -66,18 +68,21 @@ def test_a_row_written_by_the_backend_is_read_by_sqlalchemy(tmp_path):
     engine.dispose()
 
 
-def test_one_statement_for_a_hit_and_one_for_a_put(tmp_path):
+def test_the_indexes_that_queries_make_are_the_described_ones(tmp_path):
     with UnifiedCache(tmp_path) as cache:
-        cache.put(1, "warm")
-        statements = []
-        cache.engine.backend._connection().set_trace_callback(statements.append)
-        cache.put({"a": 1}, "k")
-        put, statements[:] = list(statements), []
-        cache.get("k")
-        got, statements[:] = list(statements), []
-        cache.put({"a": 2}, "k")
-        replaced = list(statements)
+        backend = cache.engine.backend
+        backend.put_entries(make_entry(f"k{i}") for i in range(2000))
+        for policy in POLICIES:
+            backend.victims(policy, 1, 1)
+        for field in ("prefix", "entry__function", "entry__created_at", "entry__stored_bytes"):
+            list(backend.query_meta(**{field: "x"}))
+    engine = create_engine(f"sqlite:///{tmp_path}/metadata.sqlite3")
 
-    assert [s.split()[0] for s in put if s.split()[0] not in {"BEGIN", "COMMIT"}] == ["INSERT"]
-    assert [s.split()[0] for s in got] == ["SELECT"]
-    assert [s.split()[0] for s in replaced].count("COMMIT") == 1
+    live = {
+        index["name"]: index["column_names"] for index in inspect(engine).get_indexes("entries")
+    }
+
+    lazy = {index.name: [c.name for c in index.columns] for index in sql.lazy_indexes()}
+    assert len(lazy) == len(INDEXES) == 7
+    assert live.items() >= lazy.items()
+    engine.dispose()

@@ -226,9 +226,9 @@ class MetadataBackend(ABC):
 
     def list_entries(self) -> list[Entry]:
         """Every entry, without ``inline``."""
-        from cacheness.entry import Entry
+        from cacheness.entry import build_entry
 
-        return [Entry(**summary) for summary in self.iter_entry_summaries()]
+        return [build_entry(**summary) for summary in self.iter_entry_summaries()]
 
     def iter_keys(self) -> Iterator[str]:
         """Every cache key, streamed."""

@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["entries", "metadata", "notes"]
+__all__ = ["counted", "entries", "lazy_indexes", "metadata", "notes", "totals"]
 
 metadata = MetaData()
 
@@ -50,16 +50,35 @@ entries = Table(
     Column("cost_seconds", Float),
     Column("function", Text),
     Column("details", JSON),
+    Column("worth", Float, nullable=False),
     Column("inline", LargeBinary),
 )
 """The record of one stored value a row; ``details`` holds what is only described."""
 
-Index("entries_by_key", entries.c.namespace, entries.c.cache_key, unique=True)
+Index("entries_by_key", entries.c.cache_key, entries.c.namespace, unique=True)
 Index(
     "entries_by_expiry",
+    entries.c.namespace,
     entries.c.expires_at,
     sqlite_where=entries.c.expires_at.isnot(None),
 )
+
+
+def lazy_indexes() -> list[Index]:
+    """The indexes that a SQLite file has once somebody needed them."""
+    copy = entries.to_metadata(MetaData())
+    column = copy.c
+    policy = (column.cache_key, column.pinned)
+    return [
+        Index("entries_by_prefix", column.namespace, column.prefix),
+        Index("entries_by_function", column.namespace, column.function),
+        Index("entries_by_age", column.namespace, column.created_at, *policy),
+        Index("entries_by_access", column.namespace, column.accessed_at, *policy),
+        Index("entries_by_hits", column.namespace, column.hits, column.accessed_at, *policy),
+        Index("entries_by_size", column.namespace, column.stored_bytes),
+        Index("entries_by_worth", column.namespace, column.worth, *policy),
+    ]
+
 
 notes = Table(
     "notes",
@@ -70,3 +89,15 @@ notes = Table(
     Column("value", JSON, nullable=False),
 )
 """Small side tables: name → JSON for each kind."""
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("entries", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+)
+"""How many of the rows up to ``counted.last_id`` there are of each namespace."""
+
+counted = Table("counted", metadata, Column("last_id", Integer, primary_key=True))
+"""One row: the youngest that is in ``totals``."""

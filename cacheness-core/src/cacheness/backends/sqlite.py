@@ -9,22 +9,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from _thread import RLock, _local
-from time import monotonic, sleep
-from weakref import finalize
 
 from cacheness.backends.base import MetadataBackend
-from cacheness.backends.sqlite_rows import (
-    COLUMNS,
-    SCHEMA,
-    SCHEMA_VERSION,
-    entry_of,
-    row_of,
-    summary_of,
-)
-from cacheness.backends.statements import is_forking, statements_of_this_thread
-from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
-from cacheness.forks import renew_in_child
+from cacheness.backends.sqlite_connections import Connections
+from cacheness.errors import BackendUnavailableError, ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,49 +29,18 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteBackend"]
 
-_FOUND = (
-    "generation, handler, handler_version, compressor, checksum, signature, expires_at, metadata, "
-    "inline, blob, blob_store, stored_bytes, logical_bytes, prefix, renewed_at, distribution"
+_KEYED = "WHERE cache_key = ? AND namespace = ?"
+_FIND = (
+    "SELECT generation, handler, handler_version, compressor, checksum, signature, expires_at, "
+    "metadata, inline, blob, blob_store, stored_bytes, logical_bytes, prefix, renewed_at, "
+    f"distribution FROM entries {_KEYED}"
 )
-_ALL = ", ".join(COLUMNS)
-_WITHOUT_PAYLOAD = ", ".join(name for name in COLUMNS if name != "inline")
-_KEYED = "WHERE namespace = ? AND cache_key = ?"
-
-_FIND = f"SELECT {_FOUND} FROM entries {_KEYED}"
 _FIND_PLAIN = (
     f"SELECT handler, checksum, expires_at, inline FROM entries {_KEYED} "
     "AND inline IS NOT NULL AND signature IS NULL AND metadata IS NULL "
     "AND compressor = 'none' AND handler_version = 1"
 )
-_GET = f"SELECT {_ALL} FROM entries {_KEYED}"
-_GET_WITHOUT_PAYLOAD = f"SELECT {_WITHOUT_PAYLOAD}, NULL FROM entries {_KEYED}"
-_VALUES = f"({_ALL}) VALUES ({', '.join('?' * len(COLUMNS))})"
-_INSERT = f"INSERT OR IGNORE INTO entries {_VALUES}"
-_REPLACE = f"INSERT OR REPLACE INTO entries {_VALUES}"
-_DELETE = f"DELETE FROM entries {_KEYED} RETURNING {_WITHOUT_PAYLOAD}, NULL"
-_DELETE_GENERATION = (
-    f"DELETE FROM entries {_KEYED} AND generation = ? RETURNING {_WITHOUT_PAYLOAD}, NULL"
-)
-_EXPIRE = (
-    f"DELETE FROM entries {_KEYED} AND generation = ? AND expires_at <= ? "
-    f"RETURNING {_WITHOUT_PAYLOAD}, NULL"
-)
-_HIT = f"UPDATE entries SET hits = hits + ?, accessed_at = max(accessed_at, ?) {_KEYED}"
-_PAGE = (
-    f"SELECT id, {_WITHOUT_PAYLOAD} FROM entries WHERE namespace = ? AND id > ? "
-    "ORDER BY id LIMIT 500"
-)
-_KEYS_PAGE = (
-    "SELECT id, cache_key FROM entries WHERE namespace = ? AND id > ? ORDER BY id LIMIT 2000"
-)
-_BLOBS_PAGE = (
-    "SELECT id, blob FROM entries WHERE id > ? AND blob IS NOT NULL ORDER BY id LIMIT 2000"
-)
 
-_LABELS = (
-    "SELECT cache_key, function, prefix, handler, cost_seconds FROM entries "
-    "WHERE namespace = ? AND cache_key IN "
-)
 _ADD_STATISTIC = (
     "INSERT INTO notes (namespace, kind, name, value) VALUES (?, 'statistics', ?, ?) "
     "ON CONFLICT (namespace, kind, name) DO UPDATE SET "
@@ -92,10 +49,7 @@ _ADD_STATISTIC = (
 
 _SMALLEST_SQLITE = (3, 35, 0)
 """``RETURNING`` came with it."""
-
-_abandoned: list[object] = []
-"""A forked child keeps its parent's connections here, unclosed: closing one would release
-locks and checkpoint a log that are the parent's."""
+_PAGE = 4096
 
 
 class SQLiteBackend(MetadataBackend):
@@ -105,7 +59,7 @@ class SQLiteBackend(MetadataBackend):
     ``lock_timeout``.
     """
 
-    capabilities = frozenset({"inline", "records", "transactions", "watch"})
+    capabilities = frozenset({"inline", "query", "records", "transactions", "watch"})
     knows_its_size = True
 
     def __init__(self, context: BackendContext, *, busy_timeout: float | None = None) -> None:
@@ -125,24 +79,21 @@ class SQLiteBackend(MetadataBackend):
             )
         config = context.config
         self._namespace = context.namespace
-        self._timeout = config.lock_timeout if busy_timeout is None else busy_timeout
-        self._synchronous = "FULL" if config.durability == "fsync" else "NORMAL"
-        self._read_only = config.read_only
-        self.directory = context.make_directory()
-        self._path = os.path.join(self.directory, "metadata.sqlite3")
-        self._local: Any = _local()
-        self._lock = RLock()
-        self._connections: dict[int, sqlite3.Connection] = {}
-        self._ended: list[int] = []
-        self._own_connections()
-        self._closed = False
-        self._make(config.permissions == "group")
-        renew_in_child(self)
+        self.directory = directory = context.make_directory()
+        self._path = os.path.join(directory, "metadata.sqlite3")
+        self._connections = Connections(
+            self._path,
+            timeout=config.lock_timeout if busy_timeout is None else busy_timeout,
+            durable=config.durability == "fsync",
+            read_only=config.read_only,
+        )
+        self._row = self._connections.row
+        self._connections.prepare(for_group=config.permissions == "group")
 
     # --- single entries ---------------------------------------------------------------
 
     def find(self, cache_key: str) -> StoredPayload | None:
-        row: StoredPayload | None = self._row(_FIND, cache_key)
+        row: StoredPayload | None = self._row(_FIND, (cache_key, self._namespace))
         return row
 
     def find_plain(self, cache_key: str) -> PlainPayload | None:
@@ -150,228 +101,244 @@ class SQLiteBackend(MetadataBackend):
 
         The conditions on the others are SQLite's to check, which costs next to nothing.
         """
-        row: PlainPayload | None = self._row(_FIND_PLAIN, cache_key)
-        return row
-
-    def _row(self, statement: str, cache_key: str) -> Any:
-        """[hot] One SELECT on a cursor of this thread.
-
-        Cursors are taken off a stack and put back, since a signal handler or a
-        finaliser may read the cache between the two calls on one; making one for each
-        read costs 1.8 µs of 8.
-        """
-        local = self._local
-        try:
-            inside = local.inside
-        except AttributeError:
-            self._connect()
-            inside = local.inside
-        cursors = local.cursors
-        inside.depth += 1
-        if is_forking():
-            inside.wait()
-        try:
-            cursor = cursors.pop() if cursors else local.connection.cursor()
-            row = cursor.execute(statement, (self._namespace, cache_key)).fetchone()
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-        finally:
-            inside.depth -= 1
-        cursors.append(cursor)
+        row: PlainPayload | None = self._row(_FIND_PLAIN, (cache_key, self._namespace))
         return row
 
     def get_entry(self, cache_key: str) -> Entry | None:
-        row = self._one(_GET, (self._namespace, cache_key))
-        return None if row is None else entry_of(row)
+        from cacheness.backends.sqlite_rows import RECORD, entry_of
+
+        statement = f"SELECT {RECORD}, inline FROM entries {_KEYED}"
+        row = self._row(statement, (cache_key, self._namespace))
+        return None if row is None else entry_of(row[:-1], row[-1])
 
     def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
-        """[hot] One statement where the key is new, which is one transaction of its own."""
+        """[hot] One statement, which is one transaction of its own.
+
+        It hands the row that it replaces to a function, which costs nothing where there
+        is none; `RETURNING` knows only the new one.
+        """
+        from cacheness.backends.sqlite_rows import entry_of, put_statement, row_of
+
         if type(entry.custom_metadata) is not dict:
             return self._put_with_record(entry, if_absent=if_absent)
-        row = row_of(entry)
-        connection = self._connection()
+        if if_absent:
+            return self._add_entry(entry)
+        names, values = row_of(entry)
+        connections = self._connections
+        connections.connection()
+        displaced = connections.local.displaced
+        mark = len(displaced)
+        inline = entry.inline
+        pages = 2 if inline is None else 2 + len(inline) // _PAGE
         try:
-            with self._local.inside:
-                added = connection.execute(_INSERT, row).rowcount
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-        if added:
-            return None
-        with _Transaction(self) as execute:
-            old = execute(_GET_WITHOUT_PAYLOAD, row[:2]).fetchone()
-            if old is None or not if_absent:
-                execute(_REPLACE, row)
-        return None if old is None else entry_of(old)
+            connections.change(put_statement(names), values, pages)
+            # The last, where the statement had to be tried again.
+            return entry_of(displaced[-1]) if len(displaced) > mark else None
+        finally:
+            del displaced[mark:]
+
+    def _add_entry(self, entry: Entry) -> Entry | None:
+        from cacheness.backends.sqlite_rows import RECORD, entry_of, insert_statement, row_of
+
+        names, values = row_of(entry)
+        while not self._connections.change(insert_statement(names), values):
+            row = self._row(
+                f"SELECT {RECORD} FROM entries {_KEYED}", (entry.cache_key, self._namespace)
+            )
+            if row is not None:
+                return entry_of(row)
+        return None
 
     def _put_with_record(self, entry: Entry, *, if_absent: bool) -> Entry | None:
         from cacheness.backends.sqlite_records import write_record
+        from cacheness.backends.sqlite_rows import put_statement, row_of
 
-        row = row_of(entry)
-        with _Transaction(self) as execute:
-            old = execute(_GET_WITHOUT_PAYLOAD, row[:2]).fetchone()
+        names, values = row_of(entry)
+        with self._connections.transaction() as execute:
+            old = self.get_entry(entry.cache_key)
             if old is None or not if_absent:
-                execute(_REPLACE, row)
+                execute(put_statement(names), values)
+                if old is not None:
+                    self._connections.local.displaced.pop()
                 write_record(execute, entry)
-        return None if old is None else entry_of(old)
+        return old
 
     def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
         if if_generation is None:
-            row = self._one(_DELETE, (self._namespace, cache_key))
-        else:
-            row = self._one(_DELETE_GENERATION, (self._namespace, cache_key, if_generation))
-        return None if row is None else entry_of(row)
+            return self._delete("", cache_key)
+        return self._delete("AND generation = ?", cache_key, if_generation)
 
     def expire_entry(self, cache_key: str, *, if_generation: int, now: float) -> Entry | None:
-        row = self._one(_EXPIRE, (self._namespace, cache_key, if_generation, now))
-        return None if row is None else entry_of(row)
+        return self._delete("AND generation = ? AND expires_at <= ?", cache_key, if_generation, now)
+
+    def _delete(self, condition: str, cache_key: str, *values: float) -> Entry | None:
+        from cacheness.backends.sqlite_rows import RECORD, entry_of
+
+        statement = f"DELETE FROM entries {_KEYED} {condition} RETURNING {RECORD}"
+        rows = self._connections.rows(statement, (cache_key, self._namespace, *values), pages=2)
+        return entry_of(rows[0]) if rows else None
 
     def update_fields(
         self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None
     ) -> bool:
         from dataclasses import replace
 
-        with _Transaction(self) as execute:
-            old = execute(_GET, (self._namespace, cache_key)).fetchone()
-            if old is None:
-                return False
-            entry = entry_of(old)
-            if if_generation is not None and entry.generation != if_generation:
+        from cacheness.backends.sqlite_rows import put_statement, row_of
+
+        with self._connections.transaction() as execute:
+            entry = self.get_entry(cache_key)
+            if entry is None or if_generation not in (None, entry.generation):
                 return False
             changed = replace(entry, **changes)
+            names, values = row_of(changed)
             if "generation" in changes or "custom_metadata" in changes:
                 from cacheness.backends.sqlite_records import change_record, write_record
 
                 change_record(execute, entry, changes)
-                execute(_REPLACE, row_of(changed))
+                execute(put_statement(names), values)
                 write_record(execute, changed)
             else:
-                execute(_REPLACE, row_of(changed))
+                execute(put_statement(names), values)
+            self._connections.local.displaced.pop()
         return True
 
     def record_hits(self, hits: Mapping[str, tuple[int, float]]) -> None:
-        with _Transaction(self) as execute:
-            for cache_key, (count, accessed_at) in hits.items():
-                execute(_HIT, (count, accessed_at, self._namespace, cache_key))
+        from cacheness.backends.sqlite_bulk import record_hits
+
+        record_hits(self._connections, self._namespace, hits)
 
     def labels(self, cache_keys: Sequence[str]) -> dict[str, Labels]:
-        found: dict[str, Labels] = {}
-        for start in range(0, len(cache_keys), 500):
-            some = cache_keys[start : start + 500]
-            statement = f"{_LABELS}({', '.join('?' * len(some))})"
-            for row in self._many(statement, (self._namespace, *some)):
-                found[row[0]] = row[1:]
-        return found
+        from cacheness.backends.sqlite_bulk import labels
+
+        return labels(self._connections, self._namespace, cache_keys)
 
     # --- many entries -----------------------------------------------------------------
 
     def iter_entry_summaries(self) -> Iterator[dict[str, Any]]:
-        for row in self._pages(_PAGE):
-            yield summary_of(row[1:])
+        from cacheness.backends.sqlite_bulk import iter_summaries
+
+        return iter_summaries(self._connections, self._namespace)
 
     def iter_keys(self) -> Iterator[str]:
-        for row in self._pages(_KEYS_PAGE):
-            yield row[1]
+        from cacheness.backends.sqlite_bulk import iter_keys
 
-    def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
-        displaced = []
-        with _Transaction(self) as execute:
-            for entry in entries:
-                row = row_of(entry)
-                if not execute(_INSERT, row).rowcount:
-                    old = execute(_GET_WITHOUT_PAYLOAD, row[:2]).fetchone()
-                    execute(_REPLACE, row)
-                    displaced.append(entry_of(old))
-                if type(entry.custom_metadata) is not dict:
-                    from cacheness.backends.sqlite_records import write_record
-
-                    write_record(execute, entry)
-        return displaced
-
-    def delete_entries(self, cache_keys: Iterable[str]) -> list[Entry]:
-        removed: list[Entry] = []
-        with _Transaction(self) as execute:
-            for cache_key in cache_keys:
-                rows = execute(_DELETE, (self._namespace, cache_key)).fetchall()
-                removed.extend(map(entry_of, rows))
-        return removed
-
-    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
-        removed: list[Entry] = []
-        with _Transaction(self) as execute:
-            for cache_key, generation in generations.items():
-                values = (self._namespace, cache_key, generation)
-                removed.extend(map(entry_of, execute(_DELETE_GENERATION, values).fetchall()))
-        return removed
-
-    def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:
-        from cacheness.backends.sqlite_records import compiled
-
-        text, values = compiled(expression)
-        statement = (
-            f"SELECT {_WITHOUT_PAYLOAD} FROM entries WHERE namespace = ? AND ({text}) "
-            "ORDER BY created_at, cache_key"
-        )
-        for row in self._many(statement, (self._namespace, *values)):
-            summary = summary_of(row)
-            if filter.matches(summary):
-                yield summary["cache_key"]
-
-    def query_records(self, query: RecordQuery) -> Iterator[tuple[str, Any]]:
-        from cacheness.backends.sqlite_records import (
-            columns_statement,
-            query_statement,
-            record_of,
-        )
-
-        columns = {row[1] for row in self._many(columns_statement(query.model), ())}
-        if not columns:
-            return
-        statement, values = query_statement(query, self._namespace, columns)
-        for cache_key, *of_record in self._many(statement, tuple(values)):
-            yield cache_key, record_of(query.model, tuple(of_record))
+        return iter_keys(self._connections, self._namespace)
 
     def count(self) -> int:
-        found = self._one("SELECT count(*) FROM entries WHERE namespace = ?", (self._namespace,))
-        return int(found[0]) if found else 0
+        from cacheness.backends.sqlite_totals import count
+
+        return count(self._connections, self._namespace)
 
     def total_size(self) -> int:
-        statement = "SELECT total(stored_bytes) FROM entries WHERE namespace = ?"
-        found = self._one(statement, (self._namespace,))
-        return int(found[0]) if found else 0
+        from cacheness.backends.sqlite_totals import total_size
+
+        return total_size(self._connections, self._namespace)
+
+    def query_meta(self, **filters: Any) -> Iterator[str]:
+        from cacheness.backends.sqlite_bulk import query
+        from cacheness.filters import Filter
+
+        return iter(query(self._connections, self._namespace, Filter.parse(filters)))
+
+    def query_where(self, filter: Filter, expression: object) -> Iterator[str]:
+        from cacheness.backends.sqlite_where import query_where
+
+        return iter(query_where(self._connections, self._namespace, filter, expression))
+
+    def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
+        from cacheness.backends.sqlite_bulk import put_entries
+
+        return put_entries(self._connections, self._namespace, entries)
+
+    def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
+        from cacheness.backends.sqlite_bulk import get_entries
+
+        return get_entries(self._connections, self._namespace, cache_keys)
+
+    def delete_entries(self, cache_keys: Iterable[str]) -> list[Entry]:
+        from cacheness.backends.sqlite_bulk import delete_entries
+
+        return delete_entries(self._connections, self._namespace, cache_keys)
+
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        from cacheness.backends.sqlite_bulk import delete_generations
+
+        return delete_generations(self._connections, self._namespace, generations)
+
+    def query_records(self, query: RecordQuery) -> Iterator[tuple[str, Any]]:
+        from cacheness.backends.sqlite_records import query_records
+
+        return query_records(self._connections.rows, self._namespace, query)
+
+    def touch_entries(self, filter: Filter, *, now: float) -> int:
+        from cacheness.backends.sqlite_bulk import touch
+
+        return touch(self._connections, self._namespace, filter, now)
+
+    def delete_where(self, filter: Filter) -> list[Entry]:
+        from cacheness.backends.sqlite_bulk import delete_where
+
+        return delete_where(self._connections, self._namespace, filter)
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        from cacheness.backends.sqlite_bulk import delete_expired
+
+        return delete_expired(self._connections, self._namespace, now)
+
+    def victims(self, policy: str, size: int, count: int) -> list[Entry]:
+        from cacheness.backends.sqlite_eviction import victims
+
+        return victims(self._connections, self._namespace, policy, size, count)
+
+    def evict(
+        self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
+    ) -> list[Entry]:
+        from cacheness.backends.sqlite_eviction import evict
+
+        def excess() -> tuple[int, int]:
+            size = 0 if max_size is None else self._excess(self.total_size(), max_size, slack)
+            number = 0 if max_entries is None else self._excess(self.count(), max_entries, slack)
+            return size, number
+
+        return evict(self._connections, self._namespace, policy, excess)
 
     # --- the store --------------------------------------------------------------------
 
     def namespaces(self) -> list[str]:
-        rows = self._many("SELECT DISTINCT namespace FROM entries ORDER BY namespace", ())
-        return [row[0] for row in rows]
+        from cacheness.backends.sqlite_totals import namespaces
+
+        return namespaces(self._connections)
 
     def iter_blob_names(self) -> Iterator[str]:
-        last = -1
-        while rows := self._many(_BLOBS_PAGE, (last,)):
-            for row in rows:
-                yield row[1]
-            last = rows[-1][0]
+        from cacheness.backends.sqlite_bulk import iter_blob_names
+
+        return iter_blob_names(self._connections)
 
     def check_store(self, *, repair: bool) -> list[str]:
+        from cacheness.backends.sqlite_totals import recount
+
         try:
-            found = self._many("PRAGMA quick_check(20)", ())
+            found = self._connections.rows("PRAGMA quick_check(20)")
         except BackendUnavailableError as error:
             if isinstance(error.__cause__, sqlite3.OperationalError):
                 raise  # locked, or gone
             return [str(error)]
-        return [f"{self._path}: {row[0]}" for row in found if row[0] != "ok"]
+        faults = [f"{self._path}: {row[0]}" for row in found if row[0] != "ok"]
+        if repair and not faults:
+            recount(self._connections)
+        return faults
 
     def read_notes(self, kind: str) -> dict[str, Any]:
         import json
 
         statement = "SELECT name, value FROM notes WHERE namespace = ? AND kind = ?"
-        rows = self._many(statement, (self._namespace, kind))
+        rows = self._connections.rows(statement, (self._namespace, kind))
         return {name: json.loads(value) for name, value in rows}
 
     def write_notes(self, kind: str, notes: Mapping[str, Any]) -> None:
         import json
 
-        with _Transaction(self) as execute:
+        with self._connections.transaction() as execute:
             for name, value in notes.items():
                 where = (self._namespace, kind, name)
                 if value is None:
@@ -385,219 +352,13 @@ class SQLiteBackend(MetadataBackend):
                     )
 
     def add_statistics(self, amounts: Mapping[str, float]) -> None:
-        with _Transaction(self) as execute:
+        with self._connections.transaction() as execute:
             for name, amount in amounts.items():
                 execute(_ADD_STATISTIC, (self._namespace, name, repr(float(amount))))
 
     def change_token(self) -> object:
         """Differs after a commit of any other connection; this one's own are told by the caller."""
-        found = self._one("PRAGMA data_version", ())
-        return found and found[0]
+        return self._connections.version()
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._local = _local()
-            self._finalizer()
-
-    def after_fork(self) -> None:
-        """In a child: leave the parent's connections alone; each thread opens its own."""
-        self._finalizer.detach()
-        _abandoned.append((self._local, self._connections))
-        self._local, self._connections, self._lock = _local(), {}, RLock()
-        self._ended = []
-        self._own_connections()
-
-    def _own_connections(self) -> None:
-        """Have the connections closed when this object is dropped without `close`.
-
-        Not at exit, when buffered hits are still to be written.
-        """
-        self._finalizer = finalize(self, _close, self._connections)
-        self._finalizer.atexit = False
-
-    # --- connections ------------------------------------------------------------------
-
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's connection."""
-        try:
-            connection: sqlite3.Connection = self._local.connection
-        except AttributeError:
-            connection = self._connect()
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        inside = statements_of_this_thread()
-        with inside, self._lock:
-            if self._closed:
-                raise CacheClosedError("the cache is closed")
-            connection = self._open()
-            self._close_those_of_ended_threads()
-            self._connections[id(connection)] = connection
-        local = self._local
-        local.connection, local.cursors, local.inside = connection, [], inside
-        # Goes with the thread, which says that its connection is nobody's any more.
-        local.thread = _Thread()
-        finalize(local.thread, self._ended.append, id(connection)).atexit = False
-        return connection
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._uri(),
-            uri=True,
-            timeout=self._timeout,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        return connection
-
-    def _uri(self) -> str:
-        path = self._path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        if not self._read_only:
-            return f"file:{path}"
-        # A directory that can't be written can't hold the shared memory that WAL readers
-        # need; without a log there is nothing to share.
-        writable = os.access(os.path.dirname(self._path), os.W_OK)
-        unchanging = not writable and not os.path.exists(f"{self._path}-wal")
-        return f"file:{path}?{'immutable=1' if unchanging else 'mode=ro'}"
-
-    def _close_those_of_ended_threads(self) -> None:
-        while self._ended:
-            connection = self._connections.pop(self._ended.pop(), None)
-            if connection is not None:
-                connection.close()
-
-    def _make(self, for_group: bool) -> None:
-        """Make the tables where there are none."""
-        try:
-            version = self._version()
-            if version == 0 and not self._read_only:
-                self._make_tables(for_group)
-                version = SCHEMA_VERSION
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-        if version > SCHEMA_VERSION:
-            self.close()
-            raise ConfigError(
-                f"{self._path} has the schema {version}, this cacheness knows up to "
-                f"{SCHEMA_VERSION}: upgrade cacheness-core, or name another directory"
-            )
-
-    def _version(self) -> int:
-        row = self._one("PRAGMA user_version", ())
-        return int(row[0]) if row else 0
-
-    def _make_tables(self, for_group: bool) -> None:
-        """Make the tables, while other processes may be doing so at the same instant.
-
-        SQLite's own wait does not cover a change of the journal mode, so it is tried again
-        until the time is up.
-        """
-        connection = self._connection()
-        deadline = monotonic() + self._timeout
-        while True:
-            try:
-                with self._local.inside:
-                    connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError:
-                if monotonic() > deadline:
-                    raise
-                sleep(0.005 + os.urandom(1)[0] / 10_000)
-        with _Transaction(self) as execute:
-            for statement in SCHEMA:
-                execute(statement)
-            execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        for suffix in ("", "-wal", "-shm"):
-            try:
-                os.chmod(self._path + suffix, 0o660 if for_group else 0o600)
-            except OSError:
-                continue  # not made yet, or another user's, who gave it its mode
-
-    # --- statements -------------------------------------------------------------------
-
-    def _one(self, statement: str, values: tuple[Any, ...]) -> Any:
-        rows = self._many(statement, values)
-        return rows[0] if rows else None
-
-    def _many(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
-        connection = self._connection()
-        try:
-            with self._local.inside:
-                return connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-
-    def _pages(self, statement: str) -> Iterator[Any]:
-        """All rows, a page at a time: no read stays open while the caller takes its time."""
-        last = -1
-        while rows := self._many(statement, (self._namespace, last)):
-            yield from rows
-            last = rows[-1][0]
-
-    def _failure(self, error: sqlite3.Error) -> Exception:
-        """The error of the contract for one of SQLite's."""
-        if self._closed:
-            return CacheClosedError("the cache is closed")
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            return BackendUnavailableError(
-                f"{self._path} was locked by another process for {self._timeout:g} s; "
-                "try again, or raise lock_timeout"
-            )
-        return BackendUnavailableError(f"{self._path} can't be used: {error}")
-
-
-class _Thread:
-    """Lives as long as a thread that has a connection."""
-
-    __slots__ = ("__weakref__",)
-
-
-def _close(connections: dict[int, sqlite3.Connection]) -> None:
-    with statements_of_this_thread():
-        while connections:
-            connections.popitem()[1].close()
-
-
-class _Transaction:
-    """``BEGIN IMMEDIATE`` to ``COMMIT``, rolled back where the body raises."""
-
-    __slots__ = ("_backend", "_connection", "_inside")
-
-    def __init__(self, backend: SQLiteBackend) -> None:
-        self._backend = backend
-
-    def __enter__(self) -> Any:
-        self._connection = self._backend._connection()
-        self._inside = statements_of_this_thread()
-        self._inside.__enter__()
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except BaseException as error:
-            self._inside.__exit__()
-            if isinstance(error, sqlite3.Error):
-                raise self._backend._failure(error) from error
-            raise
-        return self._connection.execute
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            failed = self._end(error)
-        finally:
-            self._inside.__exit__()
-        if failed is not None:
-            raise self._backend._failure(failed) from failed
-
-    def _end(self, error: BaseException | None) -> sqlite3.Error | None:
-        """Commit, or roll back; give what SQLite had against it, or raised in the body."""
-        failed = error if isinstance(error, sqlite3.Error) else None
-        try:
-            if error is None:
-                self._connection.execute("COMMIT")
-                return None
-        except sqlite3.Error as refused:
-            failed = refused
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-        return failed
+        self._connections.close()

@@ -15,7 +15,7 @@ from cacheness.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from typing import Any
 
     from cacheness.custom_metadata import RecordColumn, RecordCondition, RecordModel, RecordQuery
@@ -27,14 +27,7 @@ if TYPE_CHECKING:
 # Every statement is made of names that were checked when the model was registered.
 # ruff: noqa: S608
 
-__all__ = [
-    "change_record",
-    "columns_statement",
-    "compiled",
-    "query_statement",
-    "record_of",
-    "write_record",
-]
+__all__ = ["change_record", "query_records", "write_record"]
 
 _KINDS: dict[type, str] = {
     str: "TEXT",
@@ -86,12 +79,23 @@ def change_record(execute: Execute, old: Entry, changes: Mapping[str, Any]) -> N
             )
 
 
-def columns_statement(model: RecordModel) -> str:
+def query_records(
+    rows: Callable[[str, tuple[Any, ...]], list[Any]], namespace: str, query: RecordQuery
+) -> Iterator[tuple[str, Any]]:
+    """The cache keys and records that the query selects, oldest entry first."""
+    columns = {row[1] for row in rows(_columns_statement(query.model), ())}
+    if columns:
+        statement, values = _query_statement(query, namespace, columns)
+        for cache_key, *of_record in rows(statement, tuple(values)):
+            yield cache_key, _record_of(query.model, tuple(of_record))
+
+
+def _columns_statement(model: RecordModel) -> str:
     """The statement whose rows are the model's columns in this file: name and type second."""
     return f'PRAGMA table_info("{_PREFIX}{model.name}")'
 
 
-def query_statement(
+def _query_statement(
     query: RecordQuery, namespace: str, columns: Collection[str]
 ) -> tuple[str, list[Any]]:
     """The statement whose rows are a cache key and a record's values, oldest entry first.
@@ -112,7 +116,7 @@ def query_statement(
         values.append(query.cache_key)
     for text, bound in (
         *(_compared(name(condition.column), condition) for condition in query.conditions),
-        *map(compiled, query.where),
+        *map(_compiled, query.where),
     ):
         texts.append(f"({text})")
         values += bound
@@ -126,27 +130,7 @@ def query_statement(
     ), values
 
 
-def compiled(expression: Any) -> tuple[str, list[Any]]:
-    """A condition of SQLAlchemy as text, and the values of its marks.
-
-    Raises:
-        TypeError: It is none.
-    """
-    from sqlalchemy import and_
-    from sqlalchemy.dialects import sqlite
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        done = and_(expression).compile(
-            dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True}
-        )
-    except ArgumentError:
-        raise TypeError(f"{expression!r} is no condition of SQLAlchemy") from None
-    values = [done.params[name] for name in done.positiontup or ()]
-    return str(done), [_stored(_in_utc(value)) for value in values]
-
-
-def record_of(model: RecordModel, values: tuple[Any, ...]) -> Any:
+def _record_of(model: RecordModel, values: tuple[Any, ...]) -> Any:
     """The instance that a row is of."""
     return model.instance(
         tuple(
@@ -161,7 +145,7 @@ def record_of(model: RecordModel, values: tuple[Any, ...]) -> Any:
 def _make_table(execute: Execute, model: RecordModel) -> None:
     """Make the table where there is none, and add columns that are new in the model."""
     table = f"{_PREFIX}{model.name}"
-    there = {row[1]: row[2] for row in execute(columns_statement(model)).fetchall()}
+    there = {row[1]: row[2] for row in execute(_columns_statement(model)).fetchall()}
     if not there:
         columns = "".join(
             f', "{column.name}" {_KINDS[column.kind]}{"" if column.optional else " NOT NULL"}'
@@ -236,6 +220,26 @@ def _compared(name: str, condition: RecordCondition) -> tuple[str, list[Any]]:
     if operator == "startswith":
         return f"substr({name}, 1, ?) = ?", [len(value or ""), value]
     return f"{name} {_ORDERED[operator]} ?", [_stored(value)]
+
+
+def _compiled(expression: Any) -> tuple[str, list[Any]]:
+    """A condition of SQLAlchemy as text, and the values of its marks.
+
+    Raises:
+        TypeError: It is none.
+    """
+    from sqlalchemy import and_
+    from sqlalchemy.dialects import sqlite
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        done = and_(expression).compile(
+            dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True}
+        )
+    except ArgumentError:
+        raise TypeError(f"{expression!r} is no condition of SQLAlchemy") from None
+    values = [done.params[name] for name in done.positiontup or ()]
+    return str(done), [_stored(_in_utc(value)) for value in values]
 
 
 def _in_utc(value: Any) -> Any:

@@ -3,23 +3,43 @@
 
 from __future__ import annotations
 
+import json
+from json import loads
+from operator import attrgetter
+
+import orjson
+
+from cacheness.filters import cost_rank
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from cacheness.entry import Entry
 
-__all__ = ["COLUMNS", "SCHEMA", "SCHEMA_VERSION", "entry_of", "row_of", "summary_of"]
+# Every statement is made of the column names of this package; values are always bound.
+# ruff: noqa: S608
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "COLUMNS",
+    "DETAILS",
+    "RECORD",
+    "SCHEMA",
+    "entry_of",
+    "insert_statement",
+    "put_statement",
+    "row_of",
+    "summary_of",
+]
 
 COLUMNS = {
     "namespace": "TEXT NOT NULL",
     "cache_key": "TEXT NOT NULL",
     "generation": "INTEGER NOT NULL",
     "handler": "TEXT NOT NULL",
-    "handler_version": "INTEGER NOT NULL",
-    "compressor": "TEXT NOT NULL",
+    "handler_version": "INTEGER NOT NULL DEFAULT 1",
+    "compressor": "TEXT NOT NULL DEFAULT 'none'",
     "checksum": "TEXT NOT NULL",
     "signature": "TEXT",
     "expires_at": "REAL",
@@ -28,24 +48,30 @@ COLUMNS = {
     "blob_store": "TEXT",
     "stored_bytes": "INTEGER NOT NULL",
     "logical_bytes": "INTEGER NOT NULL",
-    "prefix": "TEXT NOT NULL",
+    "prefix": "TEXT NOT NULL DEFAULT ''",
     "renewed_at": "REAL NOT NULL",
     "distribution": "TEXT NOT NULL",
     "created_at": "REAL NOT NULL",
     "accessed_at": "REAL NOT NULL",
     "ttl_seconds": "REAL",
     "stale_until": "REAL",
-    "pinned": "INTEGER NOT NULL",
-    "hits": "INTEGER NOT NULL",
+    "pinned": "INTEGER NOT NULL DEFAULT 0",
+    "hits": "INTEGER NOT NULL DEFAULT 0",
     "cost_seconds": "REAL",
     "function": "TEXT",
     "details": "TEXT",
+    "worth": "REAL NOT NULL",
     "inline": "BLOB",
 }
 """What the store selects or orders by. The payload comes last, so that nothing that is
-read without it lies behind its overflow pages; what is only described is in ``details``."""
+read without it lies behind its overflow pages; what is only described is in ``details``;
+``worth`` is `cacheness.filters.cost_rank`, by which one policy evicts."""
 
-_DETAILS: dict[str, Any] = {
+_RECORD = tuple(name for name in COLUMNS if name not in ("worth", "inline"))
+RECORD = ", ".join(_RECORD)
+"""The columns that an entry without its payload is made of, see `entry_of`."""
+
+DETAILS: dict[str, Any] = {
     "description": "",
     "params": {},
     "object_type": "",
@@ -57,13 +83,68 @@ _DETAILS: dict[str, Any] = {
 }
 """Fields that stand in the JSON object ``details``, where they are not these defaults."""
 
+_MAPPING_DETAILS = tuple(name for name, of in DETAILS.items() if of == {})
+
+_ALWAYS = (
+    "namespace",
+    "cache_key",
+    "generation",
+    "handler",
+    "checksum",
+    "stored_bytes",
+    "logical_bytes",
+    "renewed_at",
+    "distribution",
+    "created_at",
+    "accessed_at",
+    "worth",
+    "details",
+    "inline",
+)
+_always_of = attrgetter(*_ALWAYS[:-3])
+_OPTIONAL = (
+    "handler_version",
+    "compressor",
+    "signature",
+    "expires_at",
+    "metadata",
+    "blob",
+    "blob_store",
+    "prefix",
+    "ttl_seconds",
+    "stale_until",
+    "pinned",
+    "hits",
+    "cost_seconds",
+    "function",
+)
+_DEFAULTS: tuple[Any, ...] = (
+    1,
+    "none",
+    None,
+    None,
+    {},
+    None,
+    None,
+    "",
+    None,
+    None,
+    False,
+    0,
+    None,
+    None,
+)
+"""What the optional columns hold where they are left out of the statement."""
+_optional_of = attrgetter(*_OPTIONAL)
+
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, "
     + ", ".join(f"{name} {of}" for name, of in COLUMNS.items())
     + ")",
-    "CREATE UNIQUE INDEX IF NOT EXISTS entries_by_key ON entries (namespace, cache_key)",
+    # The key comes first, where SQLite compares without unpacking the rest of the record.
+    "CREATE UNIQUE INDEX IF NOT EXISTS entries_by_key ON entries (cache_key, namespace)",
     (
-        "CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expires_at) "
+        "CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (namespace, expires_at) "
         "WHERE expires_at IS NOT NULL"
     ),
     (
@@ -74,84 +155,116 @@ SCHEMA = (
 )
 
 
-def row_of(entry: Entry) -> tuple[Any, ...]:
-    """An entry as the table's row, in the order of `COLUMNS`."""
-    return (
-        entry.namespace,
-        entry.cache_key,
-        entry.generation,
-        entry.handler,
-        entry.handler_version,
-        entry.compressor,
-        entry.checksum,
-        entry.signature,
-        entry.expires_at,
-        _dump(entry.metadata) if entry.metadata else None,
-        entry.blob,
-        entry.blob_store,
-        entry.stored_bytes,
-        entry.logical_bytes,
-        entry.prefix,
-        entry.renewed_at,
-        entry.distribution,
-        entry.created_at,
-        entry.accessed_at,
-        entry.ttl_seconds,
-        entry.stale_until,
-        entry.pinned,
-        entry.hits,
-        entry.cost_seconds,
-        entry.function,
-        _dump(_details(entry)),
-        entry.inline,
-    )
+def row_of(entry: Entry) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """[hot] An entry as the columns that are not left at their defaults, and their values.
+
+    `sqlite3` takes 0.5 µs to bind a None, or anything else that is no str, int or float,
+    so that a row of all 28 columns would cost 9 µs more than the 14 of a plain entry.
+    """
+    always = _always_of(entry)
+    optional = _optional_of(entry)
+    values = (*always, _worth(entry), _dump(_details(entry)), entry.inline)
+    if optional == _DEFAULTS:
+        return _ALWAYS, values
+    names, more = [], []
+    for name, value, default in zip(_OPTIONAL, optional, _DEFAULTS, strict=True):
+        if value != default:
+            names.append(name)
+            more.append(_dump(value) if name == "metadata" else value)
+    return _ALWAYS + tuple(names), values + tuple(more)
 
 
-def summary_of(row: tuple[Any, ...]) -> dict[str, Any]:
-    """A row without the payload as a flat dict of `Entry`'s fields."""
-    summary = dict(zip(COLUMNS, row, strict=False))
+_put_statements: dict[tuple[str, ...], str] = {}
+
+
+def put_statement(names: tuple[str, ...]) -> str:
+    """[hot] The statement that puts a row of these columns in the place of what is there.
+
+    Where there was something, it calls the function ``displaced`` with the new generation,
+    which that has to return, and the old row's `RECORD`.
+    """
+    try:
+        return _put_statements[names]
+    except KeyError:
+        replaced = [name for name in COLUMNS if name not in ("namespace", "cache_key")]
+        old = ", ".join(f"entries.{name}" for name in _RECORD)
+        changes = [
+            f"generation = displaced(excluded.generation, {old})"
+            if name == "generation"
+            else f"{name} = excluded.{name}"
+            for name in replaced
+        ]
+        statement = (
+            f"{_insert(names)} ON CONFLICT (cache_key, namespace) "
+            f"DO UPDATE SET {', '.join(changes)}"
+        )
+        return _put_statements.setdefault(names, statement)
+
+
+def insert_statement(names: tuple[str, ...]) -> str:
+    """The statement that adds a row of these columns, unless its key is there."""
+    return f"{_insert(names)} ON CONFLICT (cache_key, namespace) DO NOTHING"
+
+
+def _insert(names: tuple[str, ...]) -> str:
+    return f"INSERT INTO entries ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+def summary_of(row: Sequence[Any]) -> dict[str, Any]:
+    """The columns of `RECORD` as a flat dict of `Entry`'s fields."""
+    summary = dict(zip(_RECORD, row, strict=True))
     details = summary.pop("details")
-    summary["metadata"] = _load(summary["metadata"]) if summary["metadata"] else {}
+    metadata = summary["metadata"]
+    summary["metadata"] = loads(metadata) if metadata else {}
     summary["pinned"] = bool(summary["pinned"])
-    for name, default in _DETAILS.items():
-        summary[name] = default.copy() if isinstance(default, dict) else default
-    if details:
-        summary.update(_load(details))
-        summary["tags"] = tuple(summary["tags"])
+    summary |= DETAILS
+    # Exact for what either library wrote: orjson would make floats of large integers.
+    kept = loads(details) if details else {}
+    summary |= kept
+    for name in _MAPPING_DETAILS:
+        if name not in kept:
+            summary[name] = {}
+    if "tags" in kept:
+        summary["tags"] = tuple(kept["tags"])
     return summary
 
 
-def _details(entry: Entry) -> dict[str, Any]:
-    fields = {}
-    for name, default in _DETAILS.items():
-        value = getattr(entry, name)
-        if value != default:
-            fields[name] = value
-    return fields
-
-
-def entry_of(row: tuple[Any, ...]) -> Entry:
-    """A row with the payload, or NULL for it, as an entry."""
+def entry_of(row: Sequence[Any], inline: bytes | None = None) -> Entry:
+    """The columns of `RECORD`, and a payload, as an entry."""
     from cacheness.entry import build_entry
 
-    summary = summary_of(row[:-1])
-    return build_entry(inline=row[-1], **summary)
+    return build_entry(inline=inline, **summary_of(row))
+
+
+def _worth(entry: Entry) -> float:
+    return cost_rank(entry.cost_seconds, entry.stored_bytes, entry.hits, entry.accessed_at)
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    """[hot] The fields in `DETAILS` that are not at their defaults."""
+    fields: dict[str, Any] = {}
+    if entry.params:
+        fields["params"] = entry.params
+    if entry.object_type:
+        fields["object_type"] = entry.object_type
+    if entry.summary:
+        fields["summary"] = entry.summary
+    if entry.description:
+        fields["description"] = entry.description
+    if entry.code_digest is not None:
+        fields["code_digest"] = entry.code_digest
+    if entry.key_parts:
+        fields["key_parts"] = entry.key_parts
+    if entry.tags:
+        fields["tags"] = entry.tags
+    if entry.custom_metadata:
+        fields["custom_metadata"] = entry.custom_metadata
+    return fields
 
 
 def _dump(value: Any) -> str:
     """JSON text; the standard library's where orjson can't keep the value."""
-    import orjson
-
     try:
         return orjson.dumps(value).decode()
     except TypeError:
-        import json
-
         return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-
-
-def _load(text: str) -> Any:
-    """Exact for what either wrote: orjson would make floats of large integers."""
-    import json
-
-    return json.loads(text)

@@ -399,6 +399,47 @@ class ManyEntriesPromises(StoreContract):
         with pytest.raises(ConfigError, match="policy='random'"):
             backend.victims("random", 1, 1)
 
+    def test_what_has_expired_is_removed(self, backend: MetadataBackend) -> None:
+        corpus = [
+            make_entry("never", expires_at=None),
+            make_entry("later", expires_at=1000.5),
+            make_entry("now", expires_at=1000.0),
+            make_entry("long ago", expires_at=1.0, pinned=True),
+            make_entry("stale", expires_at=1.0, stale_until=1000.5),
+            make_entry("stale no more", expires_at=1.0, stale_until=1000.0),
+        ]
+        backend.put_entries(corpus)
+
+        removed = backend.delete_expired(1000.0)
+
+        gone = {"now", "long ago", "stale no more"}
+        assert {entry.cache_key for entry in removed} == gone
+        assert all(without_payload(e) in map(without_payload, removed) for e in corpus[2:4])
+        assert set(backend.iter_keys()) == {"never", "later", "stale"}
+        assert backend.delete_expired(1000.0) == []
+
+    @pytest.mark.parametrize("policy", ["lru", "lfu", "fifo", "cost"])
+    def test_what_is_over_a_bound_is_evicted(self, backend: MetadataBackend, policy: str) -> None:
+        corpus = [
+            replace(entry, accessed_at=1000.0 + (number * 11) % 13, stored_bytes=100)
+            for number, entry in enumerate(_corpus())
+        ]
+        backend.put_entries(corpus)
+        order = [entry.cache_key for entry in backend.victims(policy, 10**9, 0)]
+
+        def evicted(max_size: int | None, max_entries: int | None) -> list[str]:
+            found = backend.evict(policy, max_size=max_size, max_entries=max_entries, slack=0.1)
+            return [entry.cache_key for entry in found]
+
+        assert evicted(100 * len(corpus), len(corpus)) == [], "within both bounds"
+        assert evicted(None, len(corpus) - 1) == order[:3], "one is over, and a tenth of 20"
+        left = len(corpus) - 3
+        assert evicted(100 * (left - 1), None) == order[3:6], "100 bytes over, and a tenth of 1700"
+        assert (backend.count(), backend.total_size()) == (left - 3, 100 * (left - 3))
+        assert evicted(0, None) == order[6:], "all but the pinned ones, in order"
+        assert evicted(0, 0) == []
+        assert all(entry.pinned for entry in backend.list_entries())
+
 
 def _identity(entry: Entry) -> tuple[str, int]:
     return entry.cache_key, entry.generation

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""What the SQLite backend does with many entries at once, in one transaction each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import chain, groupby, islice
+from typing import TYPE_CHECKING, Any
+
+from cacheness.backends.sqlite_filters import Selection
+from cacheness.backends.sqlite_indexes import INDEXES, make_indexes
+from cacheness.backends.sqlite_rows import RECORD, entry_of, put_statement, row_of, summary_of
+from cacheness.backends.sqlite_totals import count_in
+from cacheness.filters import cost_rank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from cacheness.backends.base import Labels
+    from cacheness.backends.sqlite_connections import Connections
+    from cacheness.entry import Entry
+    from cacheness.filters import Filter
+
+# Every statement is made of the column names of this package; values are always bound.
+# ruff: noqa: S608
+
+__all__ = [
+    "delete_entries",
+    "delete_expired",
+    "delete_generations",
+    "delete_where",
+    "get_entries",
+    "iter_blob_names",
+    "iter_keys",
+    "iter_summaries",
+    "labels",
+    "put_entries",
+    "query",
+    "record_hits",
+    "touch",
+]
+
+_MINE = "WHERE namespace = ?"
+_THESE = f"{_MINE} AND cache_key IN (SELECT value FROM json_each(?))"
+_KEYED = "WHERE cache_key = ? AND namespace = ?"
+_OLDEST_FIRST = "ORDER BY created_at, cache_key"
+# The plus keeps SQLite from an index of namespaces, from which it would have to sort.
+_NEXT = "FROM entries WHERE +namespace = ? AND id > ? ORDER BY id LIMIT 500"
+
+_AT_ONCE = 1000
+"""Rows that are made before the transaction begins, and for each statement in it."""
+
+
+def put_entries(connections: Connections, namespace: str, entries: Iterable[Entry]) -> list[Entry]:
+    """Put all of them; give what they displaced."""
+    typed: list[Entry] = []
+    rows = map(row_of, _noting_typed(entries, typed))
+    # Most batches are whole before others have to wait for them.
+    first = list(islice(rows, _AT_ONCE))
+    connections.connection()
+    displaced = connections.local.displaced
+    mark = len(displaced)
+    number = 0
+    try:
+        with connections.transaction() as execute:
+            many = connections.connection().executemany
+            for names, alike in groupby(chain(first, rows), lambda row: row[0]):
+                number += many(put_statement(names), (values for _, values in alike)).rowcount
+            if typed:
+                from cacheness.backends.sqlite_records import write_record
+
+                for entry in typed:
+                    write_record(execute, entry)
+            if number >= _AT_ONCE:
+                count_in(execute, namespace)
+        connections.wrote(number)
+        return list(map(entry_of, displaced[mark:]))
+    finally:
+        del displaced[mark:]
+
+
+def _noting_typed(entries: Iterable[Entry], typed: list[Entry]) -> Iterator[Entry]:
+    """The entries; those whose custom metadata is a record go into the list, too."""
+    for entry in entries:
+        if type(entry.custom_metadata) is not dict:
+            typed.append(replace(entry, inline=None))
+        yield entry
+
+
+def get_entries(
+    connections: Connections, namespace: str, cache_keys: Iterable[str]
+) -> dict[str, Entry]:
+    """Those that there are, with their payloads."""
+    statement = f"SELECT {RECORD}, inline FROM entries {_THESE}"
+    rows = connections.rows(statement, (namespace, json.dumps(list(cache_keys))))
+    return {row[1]: entry_of(row[:-1], row[-1]) for row in rows}
+
+
+def labels(
+    connections: Connections, namespace: str, cache_keys: Sequence[str]
+) -> dict[str, Labels]:
+    """What statistics group the entries by."""
+    statement = f"SELECT cache_key, function, prefix, handler, cost_seconds FROM entries {_THESE}"
+    rows = connections.rows(statement, (namespace, json.dumps(list(cache_keys))))
+    return {row[0]: row[1:] for row in rows}
+
+
+def iter_blob_names(connections: Connections) -> Iterator[str]:
+    """The blobs of every namespace, a page at a time."""
+    statement = (
+        "SELECT id, blob FROM entries WHERE id > ? AND blob IS NOT NULL ORDER BY id LIMIT 2000"
+    )
+    last = -1
+    while rows := connections.rows(statement, (last,)):
+        for row in rows:
+            yield row[1]
+        last = rows[-1][0]
+
+
+def delete_entries(
+    connections: Connections, namespace: str, cache_keys: Iterable[str]
+) -> list[Entry]:
+    """Remove those that there are."""
+    keys = list(cache_keys)
+    statement = f"DELETE FROM entries {_THESE} RETURNING {RECORD}"
+    rows = connections.rows(statement, (namespace, json.dumps(keys)), pages=len(keys))
+    return list(map(entry_of, rows))
+
+
+def delete_generations(
+    connections: Connections, namespace: str, generations: Mapping[str, int]
+) -> list[Entry]:
+    """Remove those that still are of these generations."""
+    statement = f"DELETE FROM entries {_KEYED} AND generation = ? RETURNING {RECORD}"
+    removed: list[Entry] = []
+    with connections.transaction(pages=len(generations)) as execute:
+        for cache_key, generation in generations.items():
+            rows = execute(statement, (cache_key, namespace, generation)).fetchall()
+            removed.extend(map(entry_of, rows))
+    return removed
+
+
+def delete_where(connections: Connections, namespace: str, filter: Filter) -> list[Entry]:
+    """Remove what the filter selects."""
+    chosen = _select(connections, filter)
+    statement = f"DELETE FROM entries {_MINE} AND {chosen.sql} RETURNING {RECORD}"
+    rows = connections.rows(statement, (namespace, *chosen.values), pages=2)
+    connections.wrote(len(rows))
+    return list(map(entry_of, rows))
+
+
+def delete_expired(connections: Connections, namespace: str, now: float) -> list[Entry]:
+    """Remove what has expired and is not served stale any more."""
+    statement = (
+        f"DELETE FROM entries {_MINE} AND expires_at <= ? "
+        f"AND (stale_until IS NULL OR stale_until <= ?) RETURNING {RECORD}"
+    )
+    rows = connections.rows(statement, (namespace, now, now), pages=2)
+    connections.wrote(len(rows))
+    return list(map(entry_of, rows))
+
+
+def touch(connections: Connections, namespace: str, filter: Filter, now: float) -> int:
+    """Renew what the filter selects as of now."""
+    chosen = _select(connections, filter)
+    # An entry's worth is its last access, shifted by what it costs.
+    statement = (
+        "UPDATE entries SET worth = worth + (?1 - accessed_at), accessed_at = ?1, "
+        "renewed_at = ?1, expires_at = ?1 + ttl_seconds, "
+        "stale_until = ?1 + ttl_seconds + (stale_until - expires_at) "
+        f"{_MINE} AND (expires_at IS NULL OR expires_at > ?1) AND {chosen.sql}"
+    )
+    touched = connections.change(statement, (now, namespace, *chosen.values))
+    connections.wrote(touched)
+    return touched
+
+
+def query(connections: Connections, namespace: str, filter: Filter) -> list[str]:
+    """The keys of what the filter selects, oldest first."""
+    chosen = _select(connections, filter)
+    statement = f"SELECT cache_key FROM entries {_MINE} AND {chosen.sql} {_OLDEST_FIRST}"
+    return [row[0] for row in connections.rows(statement, (namespace, *chosen.values))]
+
+
+def record_hits(
+    connections: Connections, namespace: str, hits: Mapping[str, tuple[int, float]]
+) -> None:
+    """Add to the hits of entries."""
+    if not hasattr(connections.local, "ranking"):
+        connections.connection().create_function("cost_rank", 4, cost_rank, deterministic=True)
+        connections.local.ranking = True
+    statement = (
+        "UPDATE entries SET hits = hits + ?1, accessed_at = max(accessed_at, ?2), worth = "
+        "cost_rank(cost_seconds, stored_bytes, hits + ?1, max(accessed_at, ?2)) "
+        "WHERE cache_key = ?3 AND namespace = ?4"
+    )
+    rows = [(count, at, cache_key, namespace) for cache_key, (count, at) in hits.items()]
+    with connections.transaction(pages=len(rows)):
+        connections.connection().executemany(statement, rows)
+
+
+def iter_summaries(connections: Connections, namespace: str) -> Iterator[dict[str, Any]]:
+    """Every entry as a flat dict."""
+    for row in _pages(connections, f"SELECT {RECORD}, id {_NEXT}", namespace):
+        yield summary_of(row[:-1])
+
+
+def iter_keys(connections: Connections, namespace: str) -> Iterator[str]:
+    """Every key."""
+    for row in _pages(connections, f"SELECT cache_key, id {_NEXT}", namespace):
+        yield row[0]
+
+
+def _pages(connections: Connections, statement: str, namespace: str) -> Iterator[Any]:
+    """All rows, a page at a time: no read stays open while the caller takes its time."""
+    last = -1
+    while rows := connections.rows(statement, (namespace, last)):
+        yield from rows
+        last = rows[-1][-1]
+
+
+def _select(connections: Connections, filter: Filter) -> Selection:
+    chosen = Selection(filter, connections)
+    make_indexes(connections, chosen.fields & INDEXES.keys())
+    return chosen

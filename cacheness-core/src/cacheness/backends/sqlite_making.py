@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Makes a SQLite file with empty tables, while others may be doing so at the same instant."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from cacheness.backends.sqlite_rows import SCHEMA
+from cacheness.backends.sqlite_totals import TOTALS
+from cacheness.backends.statements import statements_of_this_thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cacheness.backends.sqlite_connections import Connections, Execute
+
+__all__ = ["make_file"]
+
+
+def make_file(connections: Connections, version: int, *, mode: int) -> None:
+    """Make the file, or the tables in one that is there and empty.
+
+    Args:
+        connections: Knows the path.
+        version: The schema's, to be kept in the file.
+        mode: The permissions of a new file; SQLite gives those beside it the same.
+
+    Raises:
+        BackendUnavailableError: It can't be made.
+    """
+    if not os.path.exists(connections.path) and _link_file(connections, version, mode):
+        return
+    connections.rows("PRAGMA journal_mode = WAL")
+    with connections.transaction() as execute:
+        _make_tables(execute, version)
+    _set_mode(connections.path, mode)
+
+
+def _link_file(connections: Connections, version: int, mode: int) -> bool:
+    """Make the file whole under another name, and link it unless somebody was quicker.
+
+    So those who make one cache at the same instant never wait for each other, and none
+    ever sees a file that is not in WAL mode yet. False where the file system has no links.
+    """
+    made = f"{connections.path}.{os.urandom(8).hex()}.tmp"
+    try:
+        with statements_of_this_thread():
+            _write_file(made, version)
+        _sync(made)
+        _set_mode(made, mode)
+        os.link(made, connections.path)
+    except FileExistsError:
+        return True
+    except sqlite3.Error as error:
+        raise connections.failure(error) from error
+    except OSError:
+        return False
+    finally:
+        _unlink(made)
+    return True
+
+
+def _write_file(path: str, version: int) -> None:
+    """Write a file with empty tables that nobody else knows of."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        _make_tables(connection.execute, version)
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+def _make_tables(execute: Execute, version: int) -> None:
+    for statement in (*SCHEMA, *TOTALS):
+        execute(statement)
+    execute(f"PRAGMA user_version = {version}")
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _set_mode(path: str, mode: int) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            os.chmod(path + suffix, mode)
+        except OSError:
+            continue  # not made yet, or another user's, who gave it its mode
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Tells for a fraction of a statement's price that nobody wrote to a SQLite file.
+
+Every commit in WAL mode writes the header of the WAL index, twice, in the first 96 bytes
+of the ``-shm`` file (https://sqlite.org/walformat.html#the_wal_index_header): it holds a
+count of commits, the log's length, its salts and the running checksum of its frames. A
+connection that begins to read compares this very header with the one it knows, to see
+whether its pages are still current. So while it is the same, a SELECT would see the same.
+
+The file is read through a descriptor that is never closed: closing any descriptor of a
+file drops all record locks that the process has on it, SQLite's included, and another
+process would then take the index for abandoned. One for each file that the process ever
+saw this way is kept open for as long as it runs, its forked children included.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ChangeWatch"]
+
+_HEADER = 96
+_COPY = 48
+
+_descriptors: dict[tuple[int, int], int] = {}
+"""By device and inode. An open descriptor keeps an inode from being given to another file."""
+_guard = allocate_lock()
+
+
+class ChangeWatch:
+    """Gives the version that a connection sees, asking it only after a commit.
+
+    Asking takes 3 µs, seeing that there is no need to a quarter of that. Where the header
+    can't be read, such as without WAL or on Windows, it asks each time.
+
+    Args:
+        path: The database.
+        identity: Its device and inode when the connection was opened, if known.
+        ask: Has the connection tell its version. It has read before, and stays open as
+            long as this object is used, so that SQLite does not replace the index.
+    """
+
+    __slots__ = ("_ask", "_descriptor", "_seen", "_version")
+
+    def __init__(
+        self, path: str, identity: tuple[int, int] | None, ask: Callable[[], object]
+    ) -> None:
+        self._ask = ask
+        self._descriptor = _open_header(path, identity)
+        self._seen: bytes | None = None
+        self._version: object = None
+
+    def version(self) -> object:
+        """[hot] The same as before only if nobody else committed since."""
+        if self._descriptor is None:
+            return self._ask()
+        # Read before asking: a commit in between is then asked for once too often.
+        header = os.pread(self._descriptor, _HEADER, 0)
+        if header == self._seen:
+            return self._version
+        self._version = self._ask()
+        # A commit that is writing the header writes the second copy first.
+        self._seen = header if header[:_COPY] == header[_COPY:] else None
+        return self._version
+
+
+def _open_header(path: str, identity: tuple[int, int] | None) -> int | None:
+    """A descriptor of the WAL index, or None where there is none to be trusted."""
+    if not hasattr(os, "pread"):
+        return None
+    try:
+        with _guard:
+            descriptor = _open(f"{path}-shm")
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) != identity:
+            return None  # another database took its place, whose index this may be
+        return descriptor if len(os.pread(descriptor, _HEADER, 0)) == _HEADER else None
+    except OSError:
+        return None
+
+
+def _open(path: str) -> int:
+    status = os.stat(path)
+    known = _descriptors.get((status.st_dev, status.st_ino))
+    if known is not None:
+        return known
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    status = os.fstat(descriptor)
+    # Kept whatever happens from here on, since it must not be closed.
+    return _descriptors.setdefault((status.st_dev, status.st_ino), descriptor)
