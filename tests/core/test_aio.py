@@ -118,6 +118,19 @@ def test_what_one_stores_the_other_reads(cache: UnifiedCache) -> None:
     assert len(cache) == 0
 
 
+def test_many_entries_at_once_and_streamed(cache: UnifiedCache) -> None:
+    async def main() -> None:
+        names = [{"number": number} for number in range(600)]
+        keys = await cache.aio.put_batch(((n["number"], n) for n in names), prefix="p")
+        assert await cache.aio.get_batch(names) == list(range(600))
+        found = [entry.cache_key async for entry in cache.aio.entries(number__lt=300)]
+        assert sorted(found) == sorted(keys[:300])
+        assert await cache.aio.delete_matching(number__gte=300) == 300
+        assert await cache.aio.delete_where(lambda summary: True) == 300
+
+    run(main())
+
+
 def test_errors_come_through(cache: UnifiedCache) -> None:
     async def main() -> None:
         with pytest.raises(TypeError, match="one"):

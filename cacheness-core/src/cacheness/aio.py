@@ -122,10 +122,25 @@ class AsyncCache:
     get_entry = _coroutine(UnifiedCache.get_entry)
     exists = _coroutine(UnifiedCache.exists)
     open = _coroutine(UnifiedCache.open)
+    pop = _coroutine(UnifiedCache.pop)
+    update_data = _coroutine(UnifiedCache.update_data)
+    update_entry = _coroutine(UnifiedCache.update_entry)
+    touch = _coroutine(UnifiedCache.touch)
     invalidate = _coroutine(UnifiedCache.invalidate)
 
     # --- many entries -----------------------------------------------------------------
 
+    put_batch = _coroutine(UnifiedCache.put_batch)
+    get_batch = _coroutine(UnifiedCache.get_batch)
+    delete_batch = _coroutine(UnifiedCache.delete_batch)
+    query_meta = _coroutine(UnifiedCache.query_meta)
+    entries = _stream(UnifiedCache.entries)
+    """As its namesake, as an asynchronous iterator."""
+    query_custom = _coroutine(UnifiedCache.query_custom)
+    touch_batch = _coroutine(UnifiedCache.touch_batch)
+    delete_matching = _coroutine(UnifiedCache.delete_matching)
+    delete_where = _coroutine(UnifiedCache.delete_where)
+    cleanup_expired = _coroutine(UnifiedCache.cleanup_expired)
     clear = _coroutine(UnifiedCache.clear)
     stats = _coroutine(UnifiedCache.stats)
     __aiter__ = _stream(UnifiedCache.__iter__)

@@ -24,6 +24,8 @@ async def uses(cache: UnifiedCache) -> None:
     assert_type(cache.get_or_compute(called, "k"), str)
     async for key in cache.aio:
         assert_type(key, str)
+    async for entry in cache.aio.entries(model="a"):
+        assert_type(entry, Entry)
     async with cache.aio as entered:
         assert_type(entered, AsyncCache)
 
