@@ -143,6 +143,10 @@ class AsyncCache:
     cleanup_expired = _coroutine(UnifiedCache.cleanup_expired)
     clear = _coroutine(UnifiedCache.clear)
     stats = _coroutine(UnifiedCache.stats)
+    verify_integrity = _coroutine(UnifiedCache.verify_integrity)
+    export = _coroutine(UnifiedCache.export)
+    import_ = _coroutine(UnifiedCache.import_)
+    copy_to = _coroutine(UnifiedCache.copy_to)
     __aiter__ = _stream(UnifiedCache.__iter__)
 
     # --- its life ---------------------------------------------------------------------
