@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cacheness.entry import Entry
     from cacheness.events import Event, EventKind
     from cacheness.faults import Faults
+    from cacheness.flight import Flights
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
     from cacheness.tombstones import Why
@@ -74,6 +75,7 @@ class Engine:
         self._signer: Signer | None = None
         self._encoder: Encoder | None = None
         self._kept_up: Upkeep | None = None
+        self._flights: Flights | None = None
         self._decoder = Decoder(self._registry, config, self.blobs, self._signing)
         self._hits = HitBuffer(self.backend, writes=not config.read_only)
         _living.add(self)
@@ -96,6 +98,8 @@ class Engine:
         backend.close()
         if blobs is not None:
             blobs.close()
+        if self._flights is not None:
+            self._flights.close()
 
     # --- the way of a put -------------------------------------------------------------
 
@@ -383,6 +387,15 @@ class Engine:
             blobs = self._registry.blob_backend(name)(self._context, **self.config.blob_options)
             self._blob_backend = blobs
         return blobs
+
+    @property
+    def flights(self) -> Flights:
+        """Who computes which entry; of use after a miss only."""
+        if self._flights is None:
+            from cacheness.flight import Flights
+
+            self._flights = Flights(self.backend, self.config)
+        return self._flights
 
     def _signing(self) -> Signer:
         if self._signer is None:
