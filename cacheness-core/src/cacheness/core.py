@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from cacheness.aio import AsyncCache
     from cacheness.config import Duration, Options
     from cacheness.decorator import CachedOptions
     from cacheness.entry import Entry
@@ -65,6 +66,9 @@ class UnifiedCache(ManyEntries):
     ) -> None:
         self.config = as_config(config, cache_dir, options)
         self.engine = Engine(self.config)
+        self.failed = False
+        """Whether `get_or_compute` has said that it computes without this cache."""
+        self._aio: AsyncCache | None = None
 
     # --- one entry --------------------------------------------------------------------
 
@@ -218,6 +222,86 @@ class UnifiedCache(ManyEntries):
         value = self.engine.read(key, prefix, ttl_seconds, options, way=way)
         return default if value is MISS or value is KEPT else value
 
+    def get_or_compute(
+        self,
+        fn: Callable[[], _R],
+        /,
+        cache_key: str | None = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        prefix: str = "",
+        description: str = "",
+        custom_metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        ttl_seconds: Duration | None = UNSET,
+        cost_seconds: float | None = None,
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        pin: bool = False,
+        secret: Iterable[str] = (),
+        flight_timeout: Duration | None = None,
+        **fields: object,
+    ) -> _R:
+        """Give the stored value, or compute it, store it and give it.
+
+        Of all threads, tasks and processes that ask at the same time one computes; the
+        others wait for it, and get what it stored. What the function raises is raised,
+        and the next one computes. Asked for within its own computation, it computes.
+
+        A cache that fails computes and warns once, unless its ``on_error`` is
+        ``"raise"``.
+
+        Args:
+            fn: Makes the value, without arguments.
+            cache_key: The entry's name, or
+            params: the parameters that name it (as keywords, too).
+            prefix: As in `put`; where given, an entry of another prefix is a miss.
+            description: As in `put`.
+            custom_metadata: As in `put`.
+            tags: As in `put`.
+            ttl_seconds: Time to live of what is stored, and a stored value that is older
+                is a miss: whoever gives 60 gets nothing older than a minute.
+            cost_seconds: As in `put`; where not given, it is measured.
+            handler: As in `put`.
+            compressor: As in `put`.
+            options: As in `put`; what is stored is read whole.
+            pin: As in `put`.
+            secret: As in `put`.
+            flight_timeout: Seconds to wait for another who computes, before computing as
+                well; None is as long as it takes.
+            fields: The parameters that name the entry.
+
+        Raises:
+            UnhashableParameterError: A parameter has no stable fingerprint.
+            ConfigError: An argument can't work.
+            TypeError: The entry is named by nothing, or by more than one thing.
+
+        Example:
+            >>> cache.get_or_compute(lambda: train(0.1), model="a", lr=0.1)  # doctest: +SKIP
+        """
+        from cacheness.computing import Computation, checked_function
+
+        checked_function(fn)
+        return Computation(
+            self,
+            cache_key,
+            params=params,
+            prefix=prefix,
+            description=description,
+            custom_metadata=custom_metadata,
+            tags=tags,
+            ttl_seconds=ttl_seconds,
+            cost_seconds=cost_seconds,
+            handler=handler,
+            compressor=compressor,
+            options=options,
+            pin=pin,
+            secret=secret,
+            flight_timeout=flight_timeout,
+            **fields,
+        ).run(fn)
+
     def get_with_metadata(
         self,
         /,
@@ -356,11 +440,22 @@ class UnifiedCache(ManyEntries):
 
         return cached(function, cache=self, **options)
 
+    @property
+    def aio(self) -> AsyncCache:
+        """The same methods as coroutines: ``await cache.aio.get(…)``."""
+        if self._aio is None:
+            from cacheness.aio import AsyncCache
+
+            self._aio = AsyncCache(self)
+        return self._aio
+
     # --- its life ---------------------------------------------------------------------
 
     def close(self) -> None:
         """Write what is buffered and release what is held; closing twice is allowed."""
         self.engine.close()
+        if self._aio is not None:
+            self._aio.pool.stop()
 
     def __enter__(self) -> UnifiedCache:
         return self
