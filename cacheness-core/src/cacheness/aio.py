@@ -7,7 +7,7 @@ from functools import update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from cacheness.aio_pool import Pool
-from cacheness.computing import Computation, checked_callable, is_coroutine_function
+from cacheness.computing import Computation, checked_callable
 from cacheness.core import UnifiedCache
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class _GetOrCompute(Generic[_P]):
         async def get_or_compute(fn: Callable[[], Any], /, *args: Any, **kwargs: Any) -> Any:
             checked_callable(fn)
             computation = await cache.pool.run(Computation, cache.cache, *args, **kwargs)
-            awaits = is_coroutine_function(fn)
-            return await computation.run_in_task(fn, cache.pool, awaits=awaits)
+            return await computation.run_in_task(fn, cache.pool)
 
         return update_wrapper(get_or_compute, self._method)
 

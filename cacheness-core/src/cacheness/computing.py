@@ -117,25 +117,25 @@ class Computation:
             self.keep(value, result, perf_counter() - start)
             return result
 
-    async def run_in_task(self, function: Callable[[], Any], pool: Runs, *, awaits: bool) -> Any:
+    async def run_in_task(self, function: Callable[[], Any], pool: Runs) -> Any:
         """`run`, with every step that could block in a thread of the pool.
 
         Args:
-            function: Makes the result.
-            pool: Runs what blocks; the function, too, unless it
-            awaits: gives a coroutine, which is awaited in the task.
+            function: A coroutine function, which is called and awaited in the task; any
+                other is called in the pool, and awaited if it gives something to await.
+            pool: Runs what blocks.
         """
         value = await pool.run(self.look)
         if self._is_found(value):
             return value
-        if not self._keeps(value):
-            return await (function() if awaits else pool.run(function))
+        if not await pool.run(self._keeps, value):
+            return await _result(function, pool)
         async with self._cache.engine.flights.hold_async(self._key, self._timeout):
             value = await pool.run(self.look_again)
             if self._is_found(value):
                 return value
             start = perf_counter()
-            result = await (function() if awaits else pool.run(function))
+            result = await _result(function, pool)
             await pool.run(self.keep, value, result, perf_counter() - start)
             return result
 
@@ -194,6 +194,13 @@ class Computation:
             CachenessWarning,
             stacklevel=5,
         )
+
+
+async def _result(function: Callable[[], Any], pool: Runs) -> Any:
+    if is_coroutine_function(function):
+        return await function()
+    result = await pool.run(function)
+    return await result if hasattr(result, "__await__") else result
 
 
 def parse_flight_timeout(timeout: Duration | None) -> float | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from _thread import get_ident
 from time import monotonic
 
-from cacheness.errors import BackendUnavailableError
+from cacheness.errors import CachenessError
 from cacheness.flight_board import closes_circle
 from cacheness.flight_ground import open_ground
 from cacheness.flight_table import Flight, Wait, held, table
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncHold", "Flights", "Hold"]
 
-_PATIENCE = 1.0
+_PATIENCE = 10.0
 """Seconds after which a wait for another process looks at the lock file's path again."""
 
 
@@ -138,16 +138,21 @@ class _Journey:
 
     async def _exclude_others(self, flight: Flight, way: Way) -> bool:
         """Take the lock that other processes respect; else pass the flight on."""
+        lock: Lock | None = None
         taken = False
         try:
             lock = self._flights.ground.lock(self._key)
             taken = lock is None or await self._take(lock, flight, way)
-        except BackendUnavailableError:
+        except CachenessError:
             table.land(flight, failed=False)  # nobody can lock
             return False
         finally:
             if not taken:
+                if lock is not None:
+                    lock.release()  # an interrupt may have come after it was taken
                 table.pass_on(flight)
+        if not taken:
+            return False
         self._lock = lock
         self._flight = flight
         flight.held = True

@@ -34,7 +34,7 @@ class SupportsAcquire(Protocol):
         ...
 
     def release(self) -> None:
-        """Give it up, in whatever thread."""
+        """Give it up, in whatever thread; nothing where it is not held."""
         ...
 
 
@@ -147,10 +147,14 @@ class _Entered:
 
     def __init__(self, lock: AbstractContextManager[None]) -> None:
         self._lock = lock
+        self._entered = False
 
     def acquire(self, timeout: float | None = None) -> bool:
         self._lock.__enter__()
+        self._entered = True
         return True
 
     def release(self) -> None:
-        self._lock.__exit__(None, None, None)
+        entered, self._entered = self._entered, False
+        if entered:
+            self._lock.__exit__(None, None, None)

@@ -41,8 +41,8 @@ class Flight:
         """What the flight is called in other processes."""
         self.board = board
         """Where other processes read who waits for whom, if there are any."""
-        self.thread = 0
-        """Where its leader runs; it can't go on while that thread waits."""
+        self.thread = get_ident()
+        """Where its leader runs, which can't go on while that thread is blocked."""
         self.held = False
         """Whether its leader has excluded the other processes."""
         self.over = False
@@ -53,13 +53,18 @@ class Flight:
 class Wait:
     """One thread or task that waits for a flight."""
 
-    __slots__ = ("boards", "flight", "leads", "mine", "signal", "waits")
+    __slots__ = ("blocks", "boards", "flight", "leads", "mine", "signal", "thread", "waits")
 
-    def __init__(self, flight: Flight, mine: frozenset[Flight], signal: Signal | None) -> None:
+    def __init__(
+        self, flight: Flight, mine: frozenset[Flight], signal: Signal | None, *, blocks: bool
+    ) -> None:
         self.flight = flight
         self.mine = mine
         """The flights that can't go on before this wait ends."""
         self.signal = signal
+        self.thread = get_ident()
+        self.blocks = blocks
+        """Whether it stops everything else that runs in its thread."""
         self.waits = True
         """Whether it has not been woken yet."""
         self.leads = False
@@ -105,7 +110,7 @@ class FlightTable:
                 mine = self._mine(blocks=blocks)
                 if self._reaches(found, mine):
                     return None
-                wait = Wait(found, mine, signal)
+                wait = Wait(found, mine, signal, blocks=blocks)
                 found.waits.append(wait)
                 self._waits[wait] = None
                 if not found.over:
@@ -120,7 +125,7 @@ class FlightTable:
     def wait_outside(self, flight: Flight, *, blocks: bool) -> Wait:
         """Note that the flight's leader waits for another process that computes the key."""
         with self._guard:
-            wait = Wait(flight, self._mine(blocks=blocks) - {flight}, None)
+            wait = Wait(flight, self._mine(blocks=blocks) - {flight}, None, blocks=blocks)
             self._waits[wait] = None
             return wait
 
@@ -188,13 +193,16 @@ class FlightTable:
         return False
 
     def _promote(self, flight: Flight) -> None:
+        """Let the first lead who can go on; a task can't whose loop's thread is blocked."""
         flight.held = False
-        flight.thread = 0
-        while flight.waits:
-            wait = flight.waits.popleft()
-            wait.leads = True
-            if self._wake(wait):
-                return
+        blocking = {wait.thread for wait in tuple(self._waits) if wait.blocks}
+        for wait in tuple(flight.waits):
+            if wait.blocks or wait.thread not in blocking:
+                flight.waits.remove(wait)
+                flight.thread = wait.thread
+                wait.leads = True
+                if self._wake(wait):
+                    return
         self._end(flight)
 
     def _end(self, flight: Flight) -> None:

@@ -25,6 +25,8 @@ _FIRST_WAIT = 0.000_2
 _LONGEST_WAIT = 0.005
 """Seconds between two tries for a lock that another process holds: a lock is free again
 within a few milliseconds of its release, at the price of 200 tries a second."""
+_PATIENT_WAIT = 0.025
+"""The same after a second of waiting, where a few milliseconds more don't matter."""
 
 
 class FileLocks:
@@ -229,7 +231,8 @@ class _LockFile:
         return locked
 
     def _wait(self, offset: int, deadline: float | None) -> bool:
-        wait = _FIRST_WAIT
+        wait, longest = _FIRST_WAIT, _LONGEST_WAIT
+        patient = monotonic() + 1.0
         while not _try_lock(self._descriptor, offset):
             left = _left(deadline)
             if left is not None and left <= 0:
@@ -237,7 +240,9 @@ class _LockFile:
             # Jitter keeps waiters from trying in step.
             pause = wait * (0.5 + os.urandom(1)[0] / 256)
             sleep(pause if left is None else min(pause, left))
-            wait = min(2 * wait, _LONGEST_WAIT)
+            if wait == _LONGEST_WAIT and monotonic() > patient:
+                longest = _PATIENT_WAIT
+            wait = min(2 * wait, longest)
         return True
 
     def release(self, offset: int) -> None:
