@@ -3,102 +3,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
-import sys
 import time
-from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from cacheness import UnifiedCache
+from tests.core.flight_worker import PATIENCE, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-WORKER = Path(__file__).with_name("flight_worker.py")
-PATIENCE = 90
-"""Seconds until a worker is taken to hang."""
-
-
-class Workers:
-    """Processes that share caches, and what they computed."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.log = directory / "log"
-        self.log.touch()
-        self.caches = [directory / "cache"]
-        self.options: dict[str, Any] = {}
-        self.running: list[subprocess.Popen[str]] = []
-
-    def start(
-        self, programs: list[Any], *, gate: int = 0, seconds: float = 0.0, tasks: bool = False
-    ) -> subprocess.Popen[str]:
-        """A process that runs each program in a thread or task, once `go` is called."""
-        for cache in self.caches:
-            UnifiedCache(cache, **self.options).close()
-        job = {
-            "caches": [str(cache) for cache in self.caches],
-            "options": self.options,
-            "log": str(self.log),
-            "programs": programs,
-            "gate": gate,
-            "seconds": seconds,
-            "tasks": tasks,
-        }
-        process = subprocess.Popen(
-            [sys.executable, str(WORKER), json.dumps(job)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.running.append(process)
-        return process
-
-    def go(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        process.stdout.readline()
-        process.stdin.write("\n")
-        process.stdin.flush()
-
-    def run(self, *programs: list[Any], **how: Any) -> Counter[str]:
-        """Run processes of these programs to their end; how often each key was computed."""
-        processes = [self.start(of_one, **how) for of_one in programs]
-        for process in processes:
-            self.go(process)
-        for process in processes:
-            assert process.wait(PATIENCE) == 0
-        return self.computed()
-
-    def computed(self) -> Counter[str]:
-        return Counter(line.split()[0] for line in self.log.read_text().splitlines())
-
-    def notices(self) -> list[str]:
-        """What is left in the folder of locks besides the lock file."""
-        names = (os.listdir(cache / "locks") for cache in self.caches)
-        return [name for of_one in names for name in of_one if name != "keys.lock"]
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
     workers = Workers(tmp_path)
     yield workers
-    for process in workers.running:
-        process.kill()
-        process.communicate()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    workers.close()
 
 
 @pytest.mark.slow
@@ -126,7 +47,7 @@ def test_what_a_killed_leader_left_is_computed_once_more(workers: Workers, tasks
     # Given a leader that never ends, and others that wait for it
     leader = workers.start([["f"]], gate=99)
     workers.go(leader)
-    wait_until(lambda: workers.computed() == {"f": 1})
+    workers.wait_until(lambda: workers.computed() == {"f": 1})
     others = [workers.start([["f"]] * 10, tasks=tasks, seconds=0.2) for _ in range(2)]
     for other in others:
         workers.go(other)
@@ -186,44 +107,26 @@ def test_nested_calls_without_a_circle_share_one_computation(workers: Workers, t
 
 @pytest.mark.slow
 def test_what_a_killed_process_told_of_its_waits_does_not_count(workers: Workers) -> None:
-    # Given somebody who leads g, and one who leads f and waits for g until it is killed
-    slow = workers.start([["g"]], gate=3)
-    workers.go(slow)
-    wait_until(lambda: workers.computed() == {"g": 1})
-    killed = workers.start([["f", ["g"]]], gate=0)
-    workers.go(killed)
-    wait_until(lambda: len(workers.notices()) == 1)
-    killed.kill()
-    killed.wait()
-
-    # When the leader of g asks for f, which nobody leads any more, by way of h
-    other = workers.start([["h", ["f"]]], gate=0)
-    workers.go(other)
-
-    assert other.wait(PATIENCE) == 0
-    assert slow.wait(PATIENCE) == 0
-    assert workers.computed() == {"g": 1, "f": 2, "h": 1}
-
-
-@pytest.mark.slow
-def test_a_notice_of_the_dead_is_removed_by_the_next_who_waits(workers: Workers) -> None:
-    slow = workers.start([["g"]], gate=4)
-    workers.go(slow)
-    wait_until(lambda: workers.computed() == {"g": 1})
+    # Given one who leads g, and one who led f and waited for g until it was killed
+    first = workers.start([["g", ["f"]]], gate=3)
+    workers.go(first)
+    workers.wait_until(lambda: workers.computed() == {"g": 1})
     killed = workers.start([["f", ["g"]]])
     workers.go(killed)
-    wait_until(lambda: len(workers.notices()) == 1)
+    workers.wait_until(lambda: len(workers.notices()) == 1)
+    dead = workers.notices()
     killed.kill()
     killed.wait()
 
-    waiting = workers.start([["h", ["g"]]])
-    workers.go(waiting)
-    wait_until(lambda: workers.computed()["h"] == 1)
-    wait_until(lambda: workers.notices() != [] and len(workers.notices()) == 1)
-    workers.log.write_text(workers.log.read_text() + "x 0\n")
+    # When another leads f, for which the leader of g then asks
+    other = workers.start([["f"]], gate=4)
+    workers.go(other)
+    workers.wait_until(lambda: workers.notices() not in ([], dead))
+    workers.write("x")
 
-    assert waiting.wait(PATIENCE) == 0
-    assert slow.wait(PATIENCE) == 0
+    # Then it waits, since nobody waits for g any more
+    assert [first.wait(PATIENCE), other.wait(PATIENCE)] == [0, 0]
+    assert workers.computed() == {"g": 1, "f": 2, "x": 1}
     assert workers.notices() == []
 
 

@@ -75,10 +75,15 @@ class _GetOrCompute(Generic[_P]):
 
         async def get_or_compute(fn: Callable[[], Any], /, *args: Any, **kwargs: Any) -> Any:
             checked_callable(fn)
-            computation = await cache.pool.run(Computation, cache.cache, *args, **kwargs)
-            return await computation.run_in_task(fn, cache.pool)
+            computation, value = await cache.pool.run(_look, cache.cache, *args, **kwargs)
+            return await computation.run_in_task(fn, cache.pool, value)
 
         return update_wrapper(get_or_compute, self._method)
+
+
+def _look(cache: UnifiedCache, /, *args: Any, **kwargs: Any) -> tuple[Computation, Any]:
+    computation = Computation(cache, *args, **kwargs)
+    return computation, computation.look()
 
 
 class AsyncCache:

@@ -117,15 +117,15 @@ class Computation:
             self.keep(value, result, perf_counter() - start)
             return result
 
-    async def run_in_task(self, function: Callable[[], Any], pool: Runs) -> Any:
+    async def run_in_task(self, function: Callable[[], Any], pool: Runs, value: Any) -> Any:
         """`run`, with every step that could block in a thread of the pool.
 
         Args:
             function: A coroutine function, which is called and awaited in the task; any
                 other is called in the pool, and awaited if it gives something to await.
             pool: Runs what blocks.
+            value: What `look` gave.
         """
-        value = await pool.run(self.look)
         if self._is_found(value):
             return value
         if not await pool.run(self._keeps, value):
