@@ -18,7 +18,7 @@ import pytest
 
 import cacheness
 from cacheness import UnifiedCache
-from cacheness.flight_table import table
+from cacheness.flight_table import held, table
 from cacheness.testing.store import forked
 
 if TYPE_CHECKING:
@@ -331,9 +331,11 @@ def test_a_recursive_computation_computes(cache: UnifiedCache) -> None:
 
 
 @pytest.mark.parametrize("length", [2, 3, 5])
+@pytest.mark.parametrize("metadata_backend", ["sqlite", "memory"])
 def test_in_a_circle_of_threads_exactly_one_computes_instead_of_waiting(
-    cache: UnifiedCache, threads: Threads, length: int
+    tmp_path: Path, threads: Threads, length: int, metadata_backend: Any
 ) -> None:
+    cache = UnifiedCache(tmp_path, metadata_backend=metadata_backend)
     all_lead = threading.Barrier(length)
     calls = []
 
@@ -635,6 +637,7 @@ def test_a_forked_child_forgets_the_flights_of_its_parent(
     with flights.hold("k") as leads:
         # The file's lock is still its parent's.
         assert forked(child) == (1, True, False)
+        assert forked(lambda: [flight.over for flight in held.get()]) == [True]
         assert leads
         assert len(table._flights) == 1
 
