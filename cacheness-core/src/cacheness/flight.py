@@ -12,7 +12,6 @@ from _thread import get_ident
 from time import monotonic
 
 from cacheness.errors import CachenessError
-from cacheness.flight_board import closes_circle
 from cacheness.flight_ground import open_ground
 from cacheness.flight_table import Flight, Wait, held, table
 from cacheness.flight_ways import TaskWay, ThreadWay, at_once
@@ -85,7 +84,7 @@ class Flights:
         if self._read_only or is_off():
             return None
         ground = self.ground
-        return Flight((ground.site, self._namespace, key), ground.name(key), ground.board)
+        return Flight((ground.site, self._namespace, key), ground.name(key), ground)
 
 
 class _Journey:
@@ -181,10 +180,13 @@ class _Journey:
         """Whether those whom other processes wait for would wait for them."""
         if not wait.mine:
             return False
-        boards = {flight.board for flight in (wait.flight, *wait.mine)}
+        grounds = {flight.ground for flight in (wait.flight, *wait.mine)}
+        boards = (ground.board() for ground in grounds)
         wait.boards = tuple(board for board in boards if board is not None)
         if not wait.boards:
             return False
+        from cacheness.flight_board import closes_circle
+
         return await way.done(lambda: closes_circle(wait))
 
     def _retract(self, wait: Wait, way: Way) -> None:

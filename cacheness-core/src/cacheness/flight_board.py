@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 from contextlib import ExitStack, suppress
 from threading import RLock
@@ -83,7 +82,7 @@ class Board:
         self.site = site
         self._place = place
         self._guard = RLock()
-        self._token = secrets.token_hex(8)
+        self._token = os.urandom(8).hex()
         self._posted: list[Edge] = []
         self._living: Lock | None = None
         renew_in_child(self)
@@ -123,7 +122,7 @@ class Board:
     def after_fork(self) -> None:
         """Begin as another process, whose parent's notice is its parent's."""
         self._guard = RLock()
-        self._token = secrets.token_hex(8)
+        self._token = os.urandom(8).hex()
         self._posted = []
         self._living = None
 

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from cacheness.flight_board import Board, FilePlace, NotesPlace
 from cacheness.locks import FileLocks
 
 if TYPE_CHECKING:
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
 
     from cacheness.backends.base import MetadataBackend
     from cacheness.config import CacheConfig
+    from cacheness.flight_board import Board
     from cacheness.flight_ways import Lock
 
 __all__ = ["Ground", "SupportsAcquire", "open_ground"]
@@ -45,8 +44,9 @@ class Ground(Protocol):
     """The same for all caches of this process that share a store."""
     remote: bool
     """Whether a lock takes a round trip over a network."""
-    board: Board | None
-    """Where processes tell each other who waits for whom."""
+
+    def board(self) -> Board | None:
+        """Where processes tell each other who waits for whom; made when first asked for."""
 
     def name(self, key: str) -> str:
         """What the flight of a key is called in other processes."""
@@ -71,11 +71,13 @@ class _MemoryGround:
     """A store that no other process sees."""
 
     remote = False
-    board: Board | None = None
 
     def __init__(self, config: CacheConfig) -> None:
         name = config.metadata_options.get("name")
         self.site: Hashable = self if name is None else ("memory", name)
+
+    def board(self) -> Board | None:
+        return None
 
     def name(self, key: str) -> str:
         return key
@@ -98,8 +100,17 @@ class _FileGround:
         self.site: Hashable = ("file", device, number)
         # Another machine knows the directory by another device, but by the same number.
         self._place = str(number)
-        place = FilePlace(config.cache_dir, self._locks, for_group=config.permissions == "group")
-        self.board: Board | None = Board(place, self.site)
+        self._directory = config.cache_dir
+        self._for_group = config.permissions == "group"
+        self._board: Board | None = None
+
+    def board(self) -> Board | None:
+        if self._board is None:
+            from cacheness.flight_board import Board, FilePlace
+
+            place = FilePlace(self._directory, self._locks, for_group=self._for_group)
+            self._board = Board(place, self.site)
+        return self._board
 
     def name(self, key: str) -> str:
         return f"{self._place}\0{self._namespace}\0{key}"
@@ -127,10 +138,16 @@ class _BackendGround:
     def __init__(self, backend: MetadataBackend, config: CacheConfig) -> None:
         self._backend = backend
         self._place = f"{config.metadata_backend}\0{config.namespace}"
-        options = json.dumps(dict(config.metadata_options), sort_keys=True, default=repr)
+        options = repr(sorted(config.metadata_options.items()))
         self.site: Hashable = (config.metadata_backend, config.cache_dir, options)
-        known = isinstance(backend.lock(""), SupportsAcquire)
-        self.board: Board | None = Board(NotesPlace(backend), self.site) if known else None
+        self._board: Board | None = None
+
+    def board(self) -> Board | None:
+        if self._board is None and isinstance(self._backend.lock(""), SupportsAcquire):
+            from cacheness.flight_board import Board, NotesPlace
+
+            self._board = Board(NotesPlace(self._backend), self.site)
+        return self._board
 
     def name(self, key: str) -> str:
         return f"{self._place}\0{key}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from cacheness.flight_board import Board
+    from cacheness.flight_ground import Ground
 
     class Signal(Protocol):
         """Wakes the one thread or task that waits for it."""
@@ -33,14 +34,14 @@ where the function can only fail, nobody should queue for the failures of all ot
 class Flight:
     """One key that is being computed, or that somebody of this process is to compute next."""
 
-    __slots__ = ("board", "failures", "held", "key", "name", "over", "thread", "waits")
+    __slots__ = ("failures", "ground", "held", "key", "name", "over", "thread", "waits")
 
-    def __init__(self, key: Hashable, name: str, board: Board | None) -> None:
+    def __init__(self, key: Hashable, name: str, ground: Ground) -> None:
         self.key = key
         self.name = name
         """What the flight is called in other processes."""
-        self.board = board
-        """Where other processes read who waits for whom, if there are any."""
+        self.ground = ground
+        """What excludes other processes from it."""
         self.thread = get_ident()
         """Where its leader runs, which can't go on while that thread is blocked."""
         self.held = False
