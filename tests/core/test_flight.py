@@ -12,29 +12,34 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import cacheness
 from cacheness import UnifiedCache
+from cacheness.backends.base import BackendContext
+from cacheness.backends.sqlite import SQLiteBackend
+from cacheness.flight import Flights
 from cacheness.flight_table import held, table
+from cacheness.locks import FileLocks
 from cacheness.testing.store import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cacheness.flight import Flights
-
 PATIENCE = 60
 """Seconds until a thread is taken to hang."""
 
+FLIGHT = "UnifiedCache(sys.argv[1]).engine.flights.hold(sys.argv[2])"
 HOLD = """
-import sys, threading
+import sys
 from cacheness import UnifiedCache
-with UnifiedCache(sys.argv[1]).engine.flights.hold(sys.argv[2]) as leads:
-    print(leads, flush=True)
+from cacheness.locks import FileLocks
+with {by}:
+    print("held", flush=True)
     sys.stdin.readline()
 """
 
@@ -591,13 +596,13 @@ def test_a_task_that_is_cancelled_while_another_process_leads_leaves_no_trace(
 class held_elsewhere:
     """Another process leads the flight meanwhile."""
 
-    def __init__(self, cache: UnifiedCache, key: str) -> None:
-        command = [sys.executable, "-c", HOLD, cache.config.cache_dir, key]
+    def __init__(self, cache: UnifiedCache, key: str, *, by: str = FLIGHT) -> None:
+        command = [sys.executable, "-c", HOLD.format(by=by), cache.config.cache_dir, key]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> None:
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"True\n"
+        assert self.process.stdout.readline() == b"held\n"
 
     def __exit__(self, *_: object) -> None:
         self.process.communicate(b"\n", PATIENCE)
@@ -649,6 +654,100 @@ def test_leaving_in_a_forked_child_releases_nothing(cache: UnifiedCache, flights
 
         command = [sys.executable, "-c", TRY, cache.config.cache_dir, "k"]
         assert subprocess.run(command, capture_output=True, check=True).stdout == b"None\n"
+
+
+# --- backends that lock -------------------------------------------------------------------
+
+
+class LockingBackend(SQLiteBackend):
+    """A backend whose locks can only be entered, as the contract asks."""
+
+    capabilities = SQLiteBackend.capabilities | {"lock"}
+    timeout = 60.0
+
+    def lock(self, cache_key: str) -> Any:
+        return FileLocks(self._context.directory).hold(("", cache_key), timeout=self.timeout)
+
+    def __init__(self, context: BackendContext) -> None:
+        super().__init__(context)
+        self._context = context
+
+
+class EnteredOnly(LockingBackend):
+    @contextmanager
+    def lock(self, cache_key: str) -> Iterator[None]:
+        with super().lock(cache_key):
+            yield
+
+
+@pytest.mark.parametrize("backend_class", [LockingBackend, EnteredOnly])
+@pytest.mark.parametrize("in_task", [False, True])
+def test_a_backend_that_locks_is_asked(
+    cache: UnifiedCache, backend_class: type[LockingBackend], in_task: bool
+) -> None:
+    context = BackendContext(cache.config.cache_dir, "", cache.config)
+    backend = backend_class(context)
+    backend.timeout = 0.05
+    flights = Flights(backend, cache.config)
+
+    async def hold_in_task() -> bool:
+        async with flights.hold_async("k", 0.05) as leads:
+            return leads
+
+    def hold() -> bool:
+        if in_task:
+            return asyncio.run(hold_in_task())
+        with flights.hold("k", 0.05) as leads:
+            return leads
+
+    assert hold() is True
+    assert hold() is True
+    with held_elsewhere(cache, "k", by="FileLocks(sys.argv[1]).hold(('', sys.argv[2]))"):
+        assert hold() is False
+    wait_until(hold)
+    backend.close()
+
+
+def test_a_lock_that_comes_after_the_task_was_cancelled_is_given_back(
+    cache: UnifiedCache,
+) -> None:
+    asked, may_go, released = threading.Event(), threading.Event(), threading.Event()
+
+    class SlowLock:
+        def acquire(self, timeout: float | None = None) -> bool:
+            asked.set()
+            return may_go.wait(PATIENCE)
+
+        def release(self) -> None:
+            if may_go.is_set():
+                released.set()
+
+        __enter__ = __exit__ = acquire
+
+    class SlowBackend(LockingBackend):
+        def lock(self, cache_key: str) -> Any:
+            return SlowLock()
+
+    backend = SlowBackend(BackendContext(cache.config.cache_dir, "", cache.config))
+    flights = Flights(backend, cache.config)
+
+    async def hold() -> None:
+        async with flights.hold_async("k"):
+            pytest.fail("cancelled")
+
+    async def main() -> None:
+        task = asyncio.create_task(hold())
+        while not asked.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        may_go.set()
+
+    asyncio.run(main())
+    backend.close()
+
+    assert released.wait(PATIENCE)
 
 
 # --- where nobody waits ---------------------------------------------------------------------

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from weakref import WeakSet
 
 from cacheness.config import parse_duration
 from cacheness.errors import (
@@ -186,14 +187,18 @@ class Computation:
         raises = cache.config.on_error == "raise"
         if raises or isinstance(error, (CacheClosedError, ConfigError, UnhashableParameterError)):
             raise error
-        if isinstance(error, PluginNotInstalledError) or cache.failed:
+        if isinstance(error, PluginNotInstalledError) or cache in _warned:
             return
-        cache.failed = True
+        _warned.add(cache)
         warn(
             f"get_or_compute computes without its cache (said once): {error}",
             CachenessWarning,
             stacklevel=5,
         )
+
+
+_warned: WeakSet[UnifiedCache] = WeakSet()
+"""The caches of which it was said that they fail."""
 
 
 async def _result(function: Callable[[], Any], pool: Runs) -> Any:

@@ -66,8 +66,6 @@ class UnifiedCache(ManyEntries):
     ) -> None:
         self.config = as_config(config, cache_dir, options)
         self.engine = Engine(self.config)
-        self.failed = False
-        """Whether `get_or_compute` has said that it computes without this cache."""
         self._aio: AsyncCache | None = None
 
     # --- one entry --------------------------------------------------------------------
