@@ -9,6 +9,7 @@ others wait for it reads, or publishes (`flight_board`), who waits for whom.
 from __future__ import annotations
 
 from _thread import get_ident
+from contextlib import suppress
 from time import monotonic
 
 from cacheness.errors import CachenessError
@@ -181,8 +182,9 @@ class _Journey:
         if not wait.mine:
             return False
         grounds = {flight.ground for flight in (wait.flight, *wait.mine)}
-        boards = (ground.board() for ground in grounds)
-        wait.boards = tuple(board for board in boards if board is not None)
+        with suppress(CachenessError):  # a cache that was closed meanwhile
+            boards = [ground.board() for ground in grounds]
+            wait.boards = tuple(board for board in boards if board is not None)
         if not wait.boards:
             return False
         from cacheness.flight_board import closes_circle
