@@ -48,6 +48,14 @@ def never() -> Any:
     pytest.fail("computed")
 
 
+def test_a_cold_call_counts_as_one_miss_and_the_next_as_a_hit(cache: UnifiedCache) -> None:
+    cache.get_or_compute(Counted(), "k")
+    cache.get_or_compute(never, "k")
+
+    stats = cache.stats()
+    assert (stats.misses, stats.hits) == (1, 1)
+
+
 @pytest.mark.parametrize("value", [{"score": 0.9}, None, False, [1, 2], b"bytes"])
 def test_computes_once_and_gives_what_is_stored(cache: UnifiedCache, value: object) -> None:
     function = Counted(value)

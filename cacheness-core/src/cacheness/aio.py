@@ -127,6 +127,7 @@ class AsyncCache:
     # --- many entries -----------------------------------------------------------------
 
     clear = _coroutine(UnifiedCache.clear)
+    stats = _coroutine(UnifiedCache.stats)
     __aiter__ = _stream(UnifiedCache.__iter__)
 
     # --- its life ---------------------------------------------------------------------
