@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cacheness.aio import AsyncCache
     from cacheness.config import Duration, Options
-    from cacheness.decorator import CachedOptions
+    from cacheness.calls.options import CachedOptions
     from cacheness.entry import Entry
 
     _P = ParamSpec("_P")

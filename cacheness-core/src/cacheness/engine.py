@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cacheness.flight import Flights
     from cacheness.payloads.encode import Encoded, Encoder
     from cacheness.payloads.signing import Signer
+    from cacheness.plugins.registry import Registry
     from cacheness.tombstones import Why
     from cacheness.upkeep import Upkeep
 
@@ -379,6 +380,24 @@ class Engine:
                 backend, max_bytes=config.memory_bytes, staleness=config.memory_staleness
             )
         return backend
+
+    def keep_in_memory(self, max_bytes: int) -> None:
+        """Put an in-process tier in front of the backend, where there is none yet."""
+        from cacheness.backends.wrapper import MemoryCacheWrapper
+
+        if self.closed or isinstance(self.backend, MemoryCacheWrapper):
+            return
+        self.flush()
+        self.backend = MemoryCacheWrapper(
+            self.backend, max_bytes=max_bytes, staleness=self.config.memory_staleness
+        )
+        self._hits = HitBuffer(self.backend, writes=not self.config.read_only)
+        self._evictor = None
+
+    @property
+    def registry(self) -> Registry:
+        """What finds handlers, backends and compressors for this cache."""
+        return self._registry
 
     def blobs(self) -> BlobBackend:
         blobs = self._blob_backend

@@ -25,6 +25,7 @@ __all__ = [
     "encode_params",
     "encoded_key",
     "named",
+    "ordered_names",
     "params_key",
     "part_digests",
 ]
@@ -123,9 +124,11 @@ class FunctionKey:
 
     def key_of(self, code_digest: str, pieces: Iterable[bytes]) -> str:
         """The same from what `encode_params` gave."""
-        return encoded_key(
-            b"%bs%d:%b" % (self._head, len(code_digest), code_digest.encode()), pieces
-        )
+        return encoded_key(self.head(code_digest), pieces)
+
+    def head(self, code_digest: str) -> bytes:
+        """What comes before the parameters in the encoding of a call."""
+        return b"%bs%d:%b" % (self._head, len(code_digest), code_digest.encode())
 
 
 def encoded_key(head: bytes, pieces: Iterable[bytes]) -> str:
@@ -262,6 +265,11 @@ def _held(encoded: bytes, value: object, memo: Memo) -> bytes:
     if encoded[1:2] == b"#":
         memo[id(value)] = (value, encoded)
     return encoded
+
+
+def ordered_names(names: tuple[str, ...]) -> Plan:
+    """The names with their encodings, in the order in which a key takes their values."""
+    return _plan(names)
 
 
 def _plan(names: tuple[str, ...]) -> Plan:
