@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from cacheness.aio import AsyncCache
-    from cacheness.config import Duration, Options
     from cacheness.calls.options import CachedOptions
+    from cacheness.config import Duration, Options
     from cacheness.entry import Entry
 
     _P = ParamSpec("_P")

@@ -86,7 +86,9 @@ class _Decorator(Protocol):
     """What `cached` gives where it is called with options alone."""
 
     @overload
-    def __call__(self, function: staticmethod[_P, _R], /) -> staticmethod[_P, _R]: ...
+    def __call__(  # type: ignore[overload-overlap]  # one is callable, too, and comes first
+        self, function: staticmethod[_P, _R], /
+    ) -> staticmethod[_P, _R]: ...
     @overload
     def __call__(self, function: classmethod[_S, _P, _R], /) -> classmethod[_S, _P, _R]: ...
     @overload
@@ -100,7 +102,7 @@ def cached(
     function: None = None, /, *, cache: UnifiedCache | None = None, **options: Unpack[CachedOptions]
 ) -> _Decorator: ...
 @overload
-def cached(
+def cached(  # type: ignore[overload-overlap]  # one is callable, too, and comes first
     function: staticmethod[_P, _R],
     /,
     *,

@@ -19,9 +19,8 @@ from cacheness.errors import (
     UnhashableParameterError,
     warn,
 )
-from cacheness.keys.calls import CallKeys
 from cacheness.keys.code import CodeDigest, remember_in
-from cacheness.keys.encoding import FunctionKey
+from cacheness.keys.encoding import CallKeys, FunctionKey
 from cacheness.keys.naming import function_name
 from cacheness.outcomes import KEPT, MISS, UNSET
 from cacheness.switch import is_off

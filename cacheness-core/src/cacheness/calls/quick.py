@@ -36,5 +36,5 @@ def _is_quick(value: object, depth: int) -> bool:
             depth + 1,
         )
     if kind in _CONTAINERS:
-        return len(value) <= _MOST_ELEMENTS and are_quick(value, depth + 1)  # type: ignore[arg-type, call-overload, no-any-return]
+        return len(value) <= _MOST_ELEMENTS and are_quick(value, depth + 1)  # type: ignore[arg-type]
     return False

@@ -79,7 +79,7 @@ def _as_it_comes_back(error: Exception) -> Exception:
     """The exception, if pickle gives it back: many with arguments of their own it does not."""
     try:
         back = pickle.loads(pickle.dumps(error))
-    except Exception as failure:
+    except Exception as failure:  # noqa: BLE001  # its own methods raise what they like
         raise SerializationError(
             f"a {type(error).__qualname__} does not come back from pickle: {failure}"
         ) from None

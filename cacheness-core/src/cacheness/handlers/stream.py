@@ -59,7 +59,7 @@ class StreamHandler(Handler):
         """An iterator over the items; it holds the file open until it is at its end."""
         if not isinstance(source, str):
             return StoredStream(source, dict(metadata), context)  # type: ignore[arg-type]  # a get's
-        file = open(source, "rb", buffering=0)
+        file = open(source, "rb", buffering=0)  # noqa: SIM115  # the stream closes it
         try:
             return StoredStream(file, dict(metadata), context)  # type: ignore[arg-type]  # a get's
         except BaseException:

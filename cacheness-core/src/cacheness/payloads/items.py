@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cacheness.errors import SerializationError, SignatureError
+from cacheness.errors import SerializationError
 from cacheness.payloads.encode import Encoder
 from cacheness.payloads.reading import Reading
 
@@ -128,6 +128,5 @@ class _ItemReading(Reading):
         return self._stream.verified
 
     def _stored(self) -> memoryview:
-        if not isinstance(self._inline, memoryview):
-            raise SignatureError(f"entry {self._cache_key}: an item of its stream is no bytes")
-        return self._inline
+        payload: Any = self._inline
+        return memoryview(payload)

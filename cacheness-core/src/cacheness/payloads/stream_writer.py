@@ -110,9 +110,7 @@ class StreamWriter:
         self._note(member, 0)
         index = self._index(returned is not None)
         metadata = self._metadata(len(member.stored), index)
-        return RecordedStream(
-            self.items, metadata, self._data_only, None, (member.stored, index)
-        )
+        return RecordedStream(self.items, metadata, self._data_only, None, (member.stored, index))
 
     def abandon(self) -> None:
         """Forget the stream; nothing is left of it, unless a handler took it over."""
@@ -185,7 +183,7 @@ class StreamWriter:
             digits = os.urandom(16).hex()
             self._path = self._engine.blobs().stage(f"{digits[:2]}/{digits}.tar")
             descriptor = os.open(self._path, _FLAGS, 0o600)
-            self._file = open(descriptor, "wb", buffering=0)
+            self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115  # `_close` does
         for buffer in buffers:
             view = memoryview(buffer)
             while view:
