@@ -7,10 +7,10 @@ from functools import partial, update_wrapper
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any
 
-from cacheness.calls.base import Calls
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cacheness.calls.base import Calls
 
 __all__ = ["ABOUT_A_CALL", "ABOUT_THE_FUNCTION", "BoundMethod", "CachedMethod", "attach"]
 

@@ -179,11 +179,19 @@ class Calls:
 
     def _first_key_of(self, values: tuple[Any, ...]) -> str:
         """The first key says where digests of code are remembered."""
-        remember_in(StoredDigests(self.cache))
-        if self.options.memory_bytes:
-            self.engine.keep_in_memory(self.options.memory_bytes)
+        is_open = False
+        try:
+            remember_in(StoredDigests(self.cache))
+            if self.options.memory_bytes:
+                self.engine.keep_in_memory(self.options.memory_bytes)
+            is_open = True
+        except ConfigError:
+            raise
+        except (CachenessError, OSError):
+            pass  # whoever looks the key up will meet the same, and deal with it
         key = self.keys.key(self.digest, values)
-        self.key_of = self._key_of if self._code is not None else self._key_without_code
+        if is_open:
+            self.key_of = self._key_of if self._code is not None else self._key_without_code
         return key
 
     def _key_of(self, values: tuple[Any, ...]) -> str:
@@ -257,7 +265,13 @@ class Calls:
     @property
     def raises(self) -> bool:
         """Whether the cache's failures are the caller's."""
-        return (self.options.on_error or self.cache.config.on_error) == "raise"
+        on_error = self.options.on_error
+        if on_error is None:
+            try:
+                on_error = self.cache.config.on_error
+            except (CachenessError, OSError):
+                on_error = "compute"
+        return on_error == "raise"
 
     def failed(self, error: Exception) -> None:
         """Let a failure of the cache through if that is asked for, else warn once."""

@@ -31,10 +31,10 @@ class MutationCheck:
         """Warn of what differs from before."""
         changed = [name for name, before in self._before.items() if self._digest(name) != before]
         if changed:
-            names = ", ".join(map(repr, changed))
+            what = f"argument{'s' if len(changed) > 1 else ''} {', '.join(map(repr, changed))}"
             self._calls.say(
-                f"{self._calls.name} changed its argument{'s' if len(changed) > 1 else ''} {names}, "
-                "which a call that is answered from the cache does not: let it work on a copy"
+                f"{self._calls.name} changed its {what}, which a call that is answered from the "
+                "cache does not: let it work on a copy"
             )
 
     def _digest(self, name: str) -> str:

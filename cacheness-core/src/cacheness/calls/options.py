@@ -166,7 +166,8 @@ def _exceptions(given: Any) -> tuple[tuple[type[Exception], ...], float | None]:
     ttl: float | None = UNSET
     types = given
     if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[1], type):
-        types, ttl = given[0], parse_ttl(given[1])
+        types = given[0]
+        ttl = None if given[1] is None else parse_duration("cache_exceptions' ttl", given[1])
     types = types if isinstance(types, tuple) else (types,)
     for one in types:
         if not (isinstance(one, type) and issubclass(one, Exception)):

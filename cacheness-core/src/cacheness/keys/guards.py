@@ -104,7 +104,7 @@ class Guards:
         return True
 
 
-def _marshalled(value: object) -> bytes:
+def _marshalled(value: Any) -> bytes:
     """The value's bytes in a format without references, so that equal values give equal ones.
 
     Empty for what it does not know, such as any subclass.
