@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Cached coroutine functions: one computation, a free loop, and nothing left by a cancelled task."""
+"""Cached coroutine functions: one computation, a free loop, nothing left by a cancelled task."""
 
 import asyncio
 import os

@@ -188,9 +188,9 @@ def test_an_exception_that_does_not_come_back_is_raised_and_told(cache, calls):
         calls.append(1)
         raise Awkward(1, 2)
 
-    with pytest.warns(CachenessWarning, match="does not come back from pickle"):
-        with pytest.raises(Awkward):
-            f()
+    told = pytest.warns(CachenessWarning, match="does not come back from pickle")
+    with told, pytest.raises(Awkward):
+        f()
     with pytest.raises(Awkward):
         f()
     assert len(calls) == 2
@@ -359,7 +359,7 @@ def test_memory_sees_what_others_do(tmp_path, calls):
         assert len(calls) == 2
 
 
-# --- labels ----------------------------------------------------------------------------------------
+# --- labels ---------------------------------------------------------------------------------
 
 
 def test_secrets_leave_no_trace_in_the_store(tmp_path):

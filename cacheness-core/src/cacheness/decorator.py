@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import FunctionType, MethodType
 from typing import (
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cacheness.calls.options import CachedOptions
     from cacheness.core import UnifiedCache
 
-__all__ = ["CacheInfo", "CachedFunction", "cached"]
+__all__ = ["CacheInfo", "CachedDecorator", "CachedFunction", "cached"]
 
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
@@ -35,54 +36,74 @@ _R = TypeVar("_R")
 _R_co = TypeVar("_R_co", covariant=True)
 
 
-class CachedFunction(Protocol, Generic[_P, _R_co]):
-    """A function wrapped by `cached`."""
+class CachedFunction(ABC, Generic[_P, _R_co]):
+    """A function wrapped by `cached`, as type checkers see it; at run time it is a function.
+
+    It is no protocol, since mypy does not compare what a protocol's ``self`` takes.
+    """
 
     __wrapped__: Callable[..., Any]
     """The function itself."""
     __name__: str
     __qualname__: str
 
+    @abstractmethod
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Give the stored result of this call, or compute and store it."""
-        ...
 
+    # In turn: a class method, a function or method of the class, a class method and a
+    # method of an object, and a static method of an object.
+    @overload
+    def __get__(  # type: ignore[misc]  # only for those whose first parameter is a class
+        self: Callable[Concatenate[type[_S], _Q], _R], instance: None, owner: type[_S], /
+    ) -> CachedFunction[_Q, _R]: ...
     @overload
     def __get__(self, instance: None, owner: type, /) -> CachedFunction[_P, _R_co]: ...
     @overload
-    def __get__(
-        self: CachedFunction[Concatenate[_S, _Q], _R],
+    def __get__(  # type: ignore[misc]  # as above
+        self: Callable[Concatenate[type[_S], _Q], _R],
         instance: _S,
-        owner: type | None = None,
+        owner: type[_S] | None = None,
         /,
     ) -> CachedFunction[_Q, _R]: ...
+    @overload
+    def __get__(
+        self: Callable[Concatenate[_S, _Q], _R], instance: _S, owner: type | None = None, /
+    ) -> CachedFunction[_Q, _R]: ...
+    @overload
+    def __get__(
+        self, instance: object, owner: type | None = None, /
+    ) -> CachedFunction[_P, _R_co]: ...
+    @abstractmethod
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any:
+        """Bind a method, with what it offers, to its object."""
 
+    @abstractmethod
     def cache_info(self) -> CacheInfo:
         """What this function did in this process."""
-        ...
 
+    @abstractmethod
     def cache_clear(self) -> int:
         """Remove all results of this function; give their number."""
-        ...
 
+    @abstractmethod
     def cache_key(self, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """The cache key of this call."""
-        ...
 
+    @abstractmethod
     def cache_invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Remove the result of this call; whether there was one."""
-        ...
 
+    @abstractmethod
     def cache_refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Compute this call anew, store the result and give it."""
-        ...
 
+    @abstractmethod
     def is_cached(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Whether this call would be answered from the cache."""
-        ...
 
 
-class _Decorator(Protocol):
+class CachedDecorator(Protocol):
     """What `cached` gives where it is called with options alone."""
 
     @overload
@@ -100,7 +121,7 @@ class _Decorator(Protocol):
 @overload
 def cached(
     function: None = None, /, *, cache: UnifiedCache | None = None, **options: Unpack[CachedOptions]
-) -> _Decorator: ...
+) -> CachedDecorator: ...
 @overload
 def cached(  # type: ignore[overload-overlap]  # one is callable, too, and comes first
     function: staticmethod[_P, _R],

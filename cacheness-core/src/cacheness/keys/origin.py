@@ -126,9 +126,9 @@ def _find_origin(name: str, file: str | None) -> Origin:
     path = _slashes(os.path.abspath(file))
     # Not the main module's name where the file is another's, as of what was sent by value.
     main = sys.modules.get(name)
-    namespace = {"__name__": name, "__file__": file}
-    known = vars(main) if getattr(main, "__file__", None) == file else namespace
-    root = _root(module_name(name, known), path)
+    own_file = main is not None and getattr(main, "__file__", None) == file
+    namespace = vars(main) if own_file else {"__name__": name, "__file__": file}
+    root = _root(module_name(name, namespace), path)
     if os.path.basename(root) not in _SITE_NAMES:
         if path.startswith(_STDLIB) and not any(f"/{site}/" in path for site in _SITE_NAMES):
             return INERT
