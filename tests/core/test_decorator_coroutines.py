@@ -49,16 +49,18 @@ def test_tasks_that_call_the_same_share_one_computation(cache, calls):
 
 
 def test_without_single_flight_each_computes(cache, calls):
-    @cached(cache=cache, single_flight=False)
-    async def f(a):
-        calls.append(a)
-        await asyncio.sleep(0.02)
-        return a
-
     async def main():
+        together = asyncio.Barrier(3)
+
+        @cached(cache=cache, single_flight=False, code="off")
+        async def f(a):
+            calls.append(a)
+            await together.wait()
+            return a
+
         return await asyncio.gather(*(f(1) for _ in range(3)))
 
-    asyncio.run(main())
+    assert asyncio.run(main()) == [1, 1, 1]
     assert len(calls) == 3
 
 
@@ -135,45 +137,35 @@ def test_nothing_large_is_done_on_the_loops_thread(cache):
     assert all(loop_thread not in threads for threads in Probe.threads.values())
 
 
-def test_the_loop_goes_on_while_a_result_is_computed_by_another_thread(cache, calls):
-    """A plain function that holds the key in a thread does not stop the loop of one who waits."""
-
-    def slow(a):
-        calls.append("thread")
-        time.sleep(0.3)
-        return a
-
-    key = "x"
-
-    @cached(cache=cache, key=lambda a: key)
+def test_the_loop_goes_on_while_a_thread_computes_what_a_task_waits_for(cache, calls):
+    @cached(cache=cache)
     async def f(a):
-        calls.append("task")
+        calls.append(a)
         return a
 
-    entered = threading.Event()
+    entered, ticked = threading.Event(), threading.Event()
 
-    def hold():
+    def lead():
         with cache.engine.flights.hold(f.cache_key(1), None):
             entered.set()
-            slow(1)
-            cache.put([1], f.cache_key(1))
+            assert ticked.wait(60)
+            cache.put("the thread's", f.cache_key(1))
 
     async def main():
-        ticks = 0
-        thread = threading.Thread(target=hold)
+        thread = threading.Thread(target=lead)
         thread.start()
         await asyncio.to_thread(entered.wait)
         waiting = asyncio.create_task(f(1))
-        while not waiting.done():
-            ticks += 1
-            await asyncio.sleep(0.01)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert not waiting.done()
+        ticked.set()
+        value = await waiting
         thread.join()
-        return ticks, await waiting
+        return value
 
-    ticks, value = asyncio.run(main())
-    assert value == [1]
-    assert calls == ["thread"]
-    assert ticks > 3
+    assert asyncio.run(main()) == "the thread's"
+    assert calls == []
 
 
 def test_the_other_operations_of_a_coroutine_function(cache, calls):
@@ -220,19 +212,23 @@ def test_errors_and_exceptions_as_of_plain_functions(cache, calls):
 
 
 def test_a_stale_result_is_served_while_a_task_refreshes_it(cache, calls):
-    @cached(cache=cache, ttl_seconds=0.2, stale_seconds=60)
-    async def f(a):
-        calls.append(a)
-        await asyncio.sleep(0.01)
-        return len(calls)
-
     async def main():
+        gate = asyncio.Event()
+
+        @cached(cache=cache, ttl_seconds=60, stale_seconds=3600, code="off")
+        async def f(a):
+            calls.append(a)
+            if len(calls) > 1:
+                await gate.wait()
+            return len(calls)
+
         assert await f(1) == 1
-        await asyncio.sleep(0.25)
+        past = {"expires_at": time.time() - 1}
+        assert cache.engine.backend.update_fields(f.cache_key(1), past)
         assert await asyncio.gather(*(f(1) for _ in range(5))) == [1] * 5
-        while len(calls) < 2:
-            await asyncio.sleep(0.01)
+        gate.set()
         while await f(1) != 2:
             await asyncio.sleep(0.01)
 
     asyncio.run(main())
+    assert len(calls) == 2

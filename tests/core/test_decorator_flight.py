@@ -51,10 +51,12 @@ def test_threads_share_one_computation(cache, calls):
 
 
 def test_without_single_flight_each_computes(cache, calls):
-    @cached(cache=cache, single_flight=False)
+    inside = threading.Barrier(3)
+
+    @cached(cache=cache, single_flight=False, code="off")
     def f(a):
         calls.append(a)
-        time.sleep(0.3)
+        inside.wait(60)
         return [a]
 
     assert together(3, lambda: f(1)) == [[1]] * 3
@@ -170,6 +172,7 @@ def count_in_process(directory, log, barrier):
     cache.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_share_one_computation(tmp_path, method):
     context = multiprocessing.get_context(method)
@@ -191,11 +194,13 @@ def test_processes_share_one_computation(tmp_path, method):
 def test_a_read_only_cache_does_not_wait(tmp_path, calls):
     UnifiedCache(tmp_path).close()
     with UnifiedCache(tmp_path, read_only=True) as cache:
+        inside = threading.Barrier(3)
 
-        @cached(cache=cache)
+        @cached(cache=cache, code="off")
         def f(a):
             calls.append(a)
-            time.sleep(0.2)
+            if len(calls) < 4:
+                inside.wait(60)
             return a
 
         together(3, lambda: f(1))

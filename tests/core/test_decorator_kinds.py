@@ -91,6 +91,8 @@ def test_partials_count_what_they_hold(cache, calls):
     two = cached(functools.partial(f, 2), cache=cache)
     three = cached(functools.partial(f, 1, c=5), cache=cache)
 
+    assert one.__name__ == "f"
+    assert str(inspect.signature(three)) == "(b, *, c=5)"
     assert (one(10), two(10), three(10)) == (11, 12, 16)
     assert (one(b=10), two(10), three(10)) == (11, 12, 16)
     assert len(calls) == 3

@@ -443,8 +443,9 @@ def test_an_abandoned_or_cancelled_async_generator_stores_nothing(cache, calls):
     @cached(cache=cache)
     async def f():
         try:
-            yield np.zeros(200_000)
-            yield np.zeros(200_000)
+            yield noise(1)
+            yield noise(2)
+            calls.append("waiting")
             await asyncio.sleep(3600)
         finally:
             calls.append("closed")
@@ -456,14 +457,15 @@ def test_an_abandoned_or_cancelled_async_generator_stores_nothing(cache, calls):
 
     async def cancel():
         task = asyncio.create_task(taken(f()))
-        await asyncio.sleep(0.1)
+        while len(calls) < 2:
+            await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(leave())
     asyncio.run(cancel())
-    assert calls == ["closed", "closed"]
+    assert calls == ["closed", "waiting", "closed"]
     assert len(cache) == 0
     assert leftovers(cache) == []
 

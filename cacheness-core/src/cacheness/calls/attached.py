@@ -32,6 +32,9 @@ ABOUT_A_CALL: dict[str, str] = {
 def attach(wrapper: Callable[..., Any], calls: Calls) -> Any:
     """Make the wrapper look like the function, and give it what a wrapped function offers."""
     wrapped: Any = update_wrapper(wrapper, calls.function)
+    if not hasattr(calls.function, "__name__"):  # a partial
+        wrapped.__module__, _, wrapped.__qualname__ = calls.name.partition(":")
+        wrapped.__name__ = wrapped.__qualname__.rpartition(".")[2]
     for name, method in (ABOUT_THE_FUNCTION | ABOUT_A_CALL).items():
         setattr(wrapped, name, getattr(calls, method))
     return wrapped

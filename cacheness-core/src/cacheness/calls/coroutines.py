@@ -161,8 +161,12 @@ async def {name}{signature}:
         from cacheness.calls.stale import refreshing
 
         try:
-            async with self.engine.flights.hold_async(key, 0.0) as leads:
-                if leads and not await to_thread(self.engine.stands, key):
+            held = await to_thread(self.engine.flights.try_hold, key)
+            if held is None:
+                return
+            with held:
+                # Whoever led before may have stored it since.
+                if not await to_thread(self.engine.stands, key):
                     await self.compute(Miss(key, keep=True), params, args, kwargs)
         except Exception as error:  # noqa: BLE001  # nobody awaits it: it is told and that's all
             self.say_once(

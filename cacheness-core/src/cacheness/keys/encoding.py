@@ -167,11 +167,9 @@ class CallKeys:
                 add(name)
                 kind = type(value)
                 if kind is str and (size := len(value)) < 64 and value.isascii():
-                    add(_STR_HEADS[size])
-                    add(value.encode())
+                    add(_STR_HEADS[size] + value.encode())
                 elif kind is int and (size := len(raw := b"%x" % value)) < 64:
-                    add(_INT_HEADS[size])
-                    add(raw)
+                    add(_INT_HEADS[size] + raw)
                 elif kind is float:
                     add(b"d8:" + _float_bytes(value) if value == value else _NAN)
                 elif value is None or kind is bool:

@@ -34,7 +34,7 @@ class Guards:
         self._names: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}
         self._constants: list[tuple[Mapping[str, Any], str, object]] = []
         self._absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
-        self._values: list[tuple[object, bytes, Callable[[], bytes], bytes]] = []
+        self._values: list[tuple[Any, bytes, Callable[[], bytes], bytes]] = []
         self._looks: list[tuple[Mapping[str, Any], Callable[[Any], Any], Any]] = []
 
     def function(self, fn: FunctionType) -> None:
@@ -98,8 +98,14 @@ class Guards:
             if not namespace.keys().isdisjoint(missing):
                 return False
         for value, marshalled, encode, encoded in self._values:
-            # Equal bytes are equal values of equal types, and take a tenth of the time.
-            if (not marshalled or _marshalled(value) != marshalled) and encode() != encoded:
+            if marshalled:
+                # Equal bytes are equal values of equal types, and take a tenth of the time.
+                try:
+                    if dumps(value, 2) == marshalled:
+                        continue
+                except ValueError:
+                    pass
+            if encode() != encoded:
                 return False
         return True
 
