@@ -50,6 +50,15 @@ def test_threads_share_one_computation(cache, calls):
     assert f.cache_info() == (11, 1, 0)
 
 
+def test_a_cold_call_counts_as_one_miss_of_the_cache(cache):
+    f = cached(lambda a: a, cache=cache, cache_exceptions=KeyError)
+
+    f(1), f(1)
+
+    stats = cache.stats()
+    assert (stats.hits, stats.misses) == (1, 1)
+
+
 def test_without_single_flight_each_computes(cache, calls):
     inside = threading.Barrier(3)
 

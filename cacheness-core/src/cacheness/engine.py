@@ -392,7 +392,7 @@ class Engine:
             self.backend, max_bytes=max_bytes, staleness=self.config.memory_staleness
         )
         self._hits = HitBuffer(self.backend, writes=not self.config.read_only)
-        self._evictor = None
+        self._kept_up = None
 
     @property
     def registry(self) -> Registry:

@@ -147,6 +147,14 @@ class Calls:
         self.hits += 1
         return value
 
+    def look_again(self, key: str) -> Any:
+        """As `read`, of what was missed a moment ago: another miss is not counted."""
+        try:
+            stored = self.engine.backend.find(key)
+        except (CachenessError, OSError) as error:
+            return self.unread(key, error)
+        return Miss(key, keep=True) if stored is None else self.read(key)
+
     def unread(self, key: str, error: Exception) -> Miss:
         """What is to be done where the cache failed before the call."""
         if isinstance(error, (UnhashableParameterError, ConfigError)):

@@ -65,7 +65,7 @@ async def {name}{signature}:
             return known
         async with AsyncExitStack() as stack:
             if self.waits(miss) and await self._hold(stack, miss):
-                again = await self.read_key(miss.key)
+                again = await to_thread(self.look_again, miss.key)
                 if again.__class__ is not Miss:
                     return again
                 if self.options.exceptions:

@@ -38,7 +38,7 @@ def {name}{signature}:
             return known
         with ExitStack() as stack:
             if self.waits(miss) and self._hold(stack, miss):
-                again = self.read(miss.key)
+                again = self.look_again(miss.key)
                 if again.__class__ is not Miss:
                     return again
                 if self.options.exceptions:

@@ -29,8 +29,11 @@ def key_of_raised(key: str) -> str:
 
 def read_raised(calls: Calls, key: str) -> Exception | None:
     """The exception that is stored for a call, with a note that it is an old one."""
+    key = key_of_raised(key)
     try:
-        error = calls.engine.read(key_of_raised(key), None, UNSET, None)
+        if calls.engine.backend.find(key) is None:
+            return None  # and no miss that counts: the result's own was counted
+        error = calls.engine.read(key, None, UNSET, None)
     except (CachenessError, OSError) as failure:
         calls.unread(key, failure)
         return None
