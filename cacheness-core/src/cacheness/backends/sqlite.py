@@ -131,7 +131,11 @@ class SQLiteBackend(MetadataBackend):
         self._ended: list[int] = []
         self._own_connections()
         self._closed = False
-        self._make(config.permissions == "group")
+        try:
+            self._make(config.permissions == "group")
+        except BaseException:
+            self.close()
+            raise
         renew_in_child(self)
 
     # --- single entries ---------------------------------------------------------------
@@ -368,7 +372,11 @@ class SQLiteBackend(MetadataBackend):
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        try:
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _uri(self) -> str:
