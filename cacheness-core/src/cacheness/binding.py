@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Binds the arguments of a call to the names of a function's parameters, fast."""
+"""Compiles, from a function's signature, what takes the same arguments as it does."""
 
 from __future__ import annotations
 
@@ -9,62 +9,144 @@ from typing import TYPE_CHECKING, Any
 from cacheness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["binder"]
+__all__ = ["Binding"]
+
+_PREFIX = "_cacheness_"
 
 
-def binder(function: Callable[..., Any], ignore: frozenset[str]) -> Callable[..., dict[str, Any]]:
-    """Give a function that takes the same arguments and returns them by name.
+class Binding:
+    """The parameters of a function, and functions that are called as it is.
 
-    Defaults are applied; positional and keyword spellings of a call give the same; what
-    ``ignore`` names is left out and never touched. It is compiled from the signature,
-    since `inspect.Signature.bind` takes longer than a whole hit.
+    What it gives is compiled, since `inspect.Signature.bind` takes longer than a whole hit.
+    Defaults are applied, positional and keyword spellings of a call give the same, and what
+    ``ignore`` names is left out and never touched.
+
+    Args:
+        function: The function, or anything that can be called.
+        ignore: The parameters that don't count.
 
     Raises:
         ConfigError: ``ignore`` names no parameter of the function.
     """
-    parameters = list(signature(function).parameters.values())
-    names = [parameter.name for parameter in parameters]
-    open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
-    unknown = sorted(ignore - set(names))
-    if unknown and not open_ended:
-        raise ConfigError(
-            f"ignore={unknown[0]!r} is no parameter of "
-            f"{getattr(function, '__qualname__', function)}; there are: {', '.join(names)}"
+
+    def __init__(self, function: Callable[..., Any], ignore: frozenset[str] = frozenset()) -> None:
+        self._of = getattr(function, "__qualname__", None) or repr(function)
+        self._parameters = _parameters(function)
+        self._ignore = ignore
+        self.check("ignore", ignore)
+        self._defaults: dict[str, Any] = {}
+        self._signature = self._without_annotations()
+        self.names = tuple(p.name for p in self._parameters if p.name not in ignore)
+        """The parameters that count; what ``**`` takes is one, under its own name."""
+
+    def check(self, option: str, names: Iterable[str]) -> None:
+        """Make sure that an option names parameters of the function.
+
+        Raises:
+            ConfigError: It names another, and the function takes no ``**``.
+        """
+        known = [parameter.name for parameter in self._parameters]
+        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in self._parameters):
+            return
+        for name in sorted(set(names) - set(known)):
+            raise ConfigError(
+                f"{option}={name!r} is no parameter of {self._of}; there are: {', '.join(known)}"
+            )
+
+    def bind(self) -> Callable[..., dict[str, Any]]:
+        """A function that returns its arguments by name."""
+        return self.compile("def {name}{signature}: return {params}", {})
+
+    def compile(
+        self, template: str, names: Mapping[str, Any], order: Iterable[str] = ()
+    ) -> Callable[..., Any]:
+        """Compile the source of a function with the function's signature.
+
+        Args:
+            template: The source. In it ``{signature}`` is the parameters, ``{params}`` a dict
+                of those that count, ``{values}`` a tuple of them, ``{args}`` and ``{kwargs}``
+                all of them as they are to be passed on, and each other word in braces a name
+                of the template's own, which no parameter bears.
+            names: What the template's own names stand for.
+            order: The order of ``{values}``.
+        """
+        prefix = self._prefix()
+        source = template.format_map(
+            {
+                "signature": self._signature,
+                "params": f"{{{', '.join(f'{n!r}: {self._spelled(n)}' for n in self.names)}}}",
+                "values": _tuple(self._spelled(name) for name in order),
+                "args": _tuple(self._positional()),
+                "kwargs": f"{{{', '.join(self._keywords())}}}",
+                **{word: prefix + word for word in (*names, *_LOCALS)},
+            }
         )
-    return _compiled(parameters, ignore)
+        namespace = {prefix + word: value for word, value in names.items()}
+        namespace |= {"__name__": __name__, **self._defaults}
+        code = compile(source, f"<cached {self._of}>", "exec")
+        exec(code, namespace)  # noqa: S102  # it names parameters only, which are identifiers
+        made: Callable[..., Any] = namespace[prefix + "name"]
+        return made
+
+    def _prefix(self) -> str:
+        prefix = _PREFIX
+        while any(parameter.name.startswith(prefix) for parameter in self._parameters):
+            prefix += "_"
+        return prefix
+
+    def _without_annotations(self) -> str:
+        """The source of the signature; defaults come by reference."""
+        plain = []
+        for number, parameter in enumerate(self._parameters):
+            default: Any = Parameter.empty
+            if parameter.default is not Parameter.empty:
+                name = f"{self._prefix()}default_{number}"
+                self._defaults[name] = parameter.default
+                default = _Name(name)
+            plain.append(parameter.replace(default=default, annotation=Parameter.empty))
+        return str(Signature(plain))
+
+    def _spelled(self, name: str) -> str:
+        """A parameter's value; of what ``**`` takes without what is ignored in it."""
+        parameter = next(p for p in self._parameters if p.name == name)
+        if parameter.kind is not Parameter.VAR_KEYWORD or not self._ignore:
+            return name
+        ignored = sorted(self._ignore)
+        return f"{{n: v for n, v in {name}.items() if n not in {ignored!r}}}"
+
+    def _positional(self) -> Iterable[str]:
+        for parameter in self._parameters:
+            if parameter.kind is Parameter.VAR_POSITIONAL:
+                yield f"*{parameter.name}"
+            elif parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
+                yield parameter.name
+
+    def _keywords(self) -> Iterable[str]:
+        for parameter in self._parameters:
+            if parameter.kind is Parameter.VAR_KEYWORD:
+                yield f"**{parameter.name}"
+            elif parameter.kind is Parameter.KEYWORD_ONLY:
+                yield f"{parameter.name!r}: {parameter.name}"
 
 
-def _compiled(parameters: list[Parameter], ignore: frozenset[str]) -> Callable[..., dict[str, Any]]:
-    """The source names parameters only, which are identifiers; defaults come by reference."""
-    defaults: dict[str, Any] = {}
-    plain = []
-    for number, parameter in enumerate(parameters):
-        default: Any = Parameter.empty
-        if parameter.default is not Parameter.empty:
-            defaults[f"_default_{number}"] = parameter.default
-            default = _Name(f"_default_{number}")
-        plain.append(parameter.replace(default=default, annotation=Parameter.empty))
-    pairs = ", ".join(
-        f"{parameter.name!r}: {parameter.name}"
-        for parameter in plain
-        if parameter.name not in ignore and parameter.kind is not Parameter.VAR_KEYWORD
-    )
-    extra = next((p.name for p in plain if p.kind is Parameter.VAR_KEYWORD), None)
-    source = f"def bind{Signature(plain)}: return {{{pairs}}}"
-    if extra is not None and extra not in ignore:
-        kept = extra
-        ignored = sorted(ignore)
-        if ignored:
-            kept = f"{{name: value for name, value in {extra}.items() if name not in {ignored!r}}}"
-        # Under the parameter's own name, so that no keyword can pass for a parameter.
-        separator = ", " if pairs else ""
-        source = f"def bind{Signature(plain)}: return {{{pairs}{separator}{extra!r}: {kept}}}"
-    namespace: dict[str, Any] = defaults
-    exec(source, namespace)  # noqa: S102  # see the docstring
-    bind: Callable[..., dict[str, Any]] = namespace["bind"]
-    return bind
+_LOCALS = ("name", "found", "source", "item")
+"""Names that templates use for themselves."""
+
+
+def _parameters(function: Callable[..., Any]) -> list[Parameter]:
+    try:
+        return list(signature(function).parameters.values())
+    except ValueError:  # a function in C that does not tell
+        return [
+            Parameter("args", Parameter.VAR_POSITIONAL),
+            Parameter("kwargs", Parameter.VAR_KEYWORD),
+        ]
+
+
+def _tuple(parts: Iterable[str]) -> str:
+    return f"({''.join(f'{part}, ' for part in parts)})"
 
 
 class _Name:

@@ -33,6 +33,11 @@ HANDLERS: dict[str, tuple[str, tuple[str, ...], int]] = {
         ("numpy.ndarray", "numpy.generic"),
         30,
     ),
+    "stream": (
+        "cacheness.handlers.stream:StreamHandler",
+        ("cacheness.payloads.stream_writer.RecordedStream",),
+        30,
+    ),
     "container": ("cacheness.handlers.container:ContainerHandler", (), 20),
     "pickle": ("cacheness.handlers.pickle:PickleHandler", (), -1000),
 }

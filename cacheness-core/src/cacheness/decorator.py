@@ -3,113 +3,149 @@
 
 from __future__ import annotations
 
-from functools import update_wrapper
-from inspect import (
-    isasyncgenfunction,
-    iscoroutinefunction,
-    isgeneratorfunction,
+from abc import ABC, abstractmethod
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from types import FunctionType, MethodType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
 )
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
-from cacheness.binding import binder
-from cacheness.config import parse_ttl
-from cacheness.defaults import default_cache
-from cacheness.digests import StoredDigests
-from cacheness.errors import (
-    CachenessError,
-    CachenessWarning,
-    ConfigError,
-    PluginNotInstalledError,
-    UnhashableParameterError,
-    warn,
-)
-from cacheness.keys.code import CodeDigest, remember_in
-from cacheness.keys.encoding import FunctionKey
-from cacheness.keys.naming import function_name
-from cacheness.outcomes import KEPT, MISS, UNSET
+from cacheness.calls.base import CacheInfo, Calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from typing import Literal, TypedDict
+    from collections.abc import Callable
 
     from typing_extensions import Unpack
 
-    from cacheness.config import Duration
+    from cacheness.calls.options import CachedOptions
     from cacheness.core import UnifiedCache
 
-    class CachedOptions(TypedDict, total=False):
-        """The options of `cached`."""
-
-        prefix: str
-        key_prefix: str
-        ttl_seconds: Duration | None
-        ignore: Iterable[str]
-        secret: Iterable[str]
-        key: Callable[..., object]
-        version: object
-        code: Literal["auto", "off"] | Sequence[object]
-        tags: Iterable[str]
-        cache_if: Callable[[Any], bool]
-        on_error: Literal["compute", "raise"]
-        mmap: bool
-
-
-__all__ = ["CacheInfo", "CachedFunction", "cached"]
+__all__ = ["CacheInfo", "CachedDecorator", "CachedFunction", "cached"]
 
 _P = ParamSpec("_P")
+_Q = ParamSpec("_Q")
+_S = TypeVar("_S")
 _R = TypeVar("_R")
 _R_co = TypeVar("_R_co", covariant=True)
 
 
-class CacheInfo(NamedTuple):
-    """What a cached function did in this process."""
+class CachedFunction(ABC, Generic[_P, _R_co]):
+    """A function wrapped by `cached`, as type checkers see it; at run time it is a function.
 
-    hits: int
-    """Calls that were answered from the cache."""
-    misses: int
-    """Calls that were computed."""
-    errors: int
-    """Calls in which the cache failed and the function computed."""
-
-
-class CachedFunction(Protocol, Generic[_P, _R_co]):
-    """A function wrapped by `cached`."""
+    It is no protocol, since mypy does not compare what a protocol's ``self`` takes.
+    """
 
     __wrapped__: Callable[..., Any]
     """The function itself."""
     __name__: str
     __qualname__: str
 
+    @abstractmethod
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Give the stored result of this call, or compute and store it."""
-        ...
 
+    # In turn: a class method, a function or method of the class, a class method and a
+    # method of an object, and a static method of an object.
+    @overload
+    def __get__(  # type: ignore[misc]  # only for those whose first parameter is a class
+        self: Callable[Concatenate[type[_S], _Q], _R], instance: None, owner: type[_S], /
+    ) -> CachedFunction[_Q, _R]: ...
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> CachedFunction[_P, _R_co]: ...
+    @overload
+    def __get__(  # type: ignore[misc]  # as above
+        self: Callable[Concatenate[type[_S], _Q], _R],
+        instance: _S,
+        owner: type[_S] | None = None,
+        /,
+    ) -> CachedFunction[_Q, _R]: ...
+    @overload
+    def __get__(
+        self: Callable[Concatenate[_S, _Q], _R], instance: _S, owner: type | None = None, /
+    ) -> CachedFunction[_Q, _R]: ...
+    @overload
+    def __get__(
+        self, instance: object, owner: type | None = None, /
+    ) -> CachedFunction[_P, _R_co]: ...
+    @abstractmethod
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any:
+        """Bind a method, with what it offers, to its object."""
+
+    @abstractmethod
     def cache_info(self) -> CacheInfo:
         """What this function did in this process."""
-        ...
 
+    @abstractmethod
     def cache_clear(self) -> int:
         """Remove all results of this function; give their number."""
-        ...
 
+    @abstractmethod
     def cache_key(self, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """The cache key of this call."""
-        ...
 
+    @abstractmethod
     def cache_invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Remove the result of this call; whether there was one."""
-        ...
 
+    @abstractmethod
     def cache_refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Compute this call anew, store the result and give it."""
-        ...
 
+    @abstractmethod
     def is_cached(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Whether this call would be answered from the cache."""
-        ...
 
 
+class CachedDecorator(Protocol):
+    """What `cached` gives where it is called with options alone."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # one is callable, too, and comes first
+        self, function: staticmethod[_P, _R], /
+    ) -> staticmethod[_P, _R]: ...
+    @overload
+    def __call__(self, function: classmethod[_S, _P, _R], /) -> classmethod[_S, _P, _R]: ...
+    @overload
+    def __call__(self, function: property, /) -> property: ...
+    @overload
+    def __call__(self, function: Callable[_P, _R], /) -> CachedFunction[_P, _R]: ...
+
+
+@overload
+def cached(
+    function: None = None, /, *, cache: UnifiedCache | None = None, **options: Unpack[CachedOptions]
+) -> CachedDecorator: ...
+@overload
+def cached(  # type: ignore[overload-overlap]  # one is callable, too, and comes first
+    function: staticmethod[_P, _R],
+    /,
+    *,
+    cache: UnifiedCache | None = None,
+    **options: Unpack[CachedOptions],
+) -> staticmethod[_P, _R]: ...
+@overload
+def cached(
+    function: classmethod[_S, _P, _R],
+    /,
+    *,
+    cache: UnifiedCache | None = None,
+    **options: Unpack[CachedOptions],
+) -> classmethod[_S, _P, _R]: ...
+@overload
+def cached(
+    function: property,
+    /,
+    *,
+    cache: UnifiedCache | None = None,
+    **options: Unpack[CachedOptions],
+) -> property: ...
 @overload
 def cached(
     function: Callable[_P, _R],
@@ -118,12 +154,8 @@ def cached(
     cache: UnifiedCache | None = None,
     **options: Unpack[CachedOptions],
 ) -> CachedFunction[_P, _R]: ...
-@overload
 def cached(
-    function: None = None, /, *, cache: UnifiedCache | None = None, **options: Unpack[CachedOptions]
-) -> Callable[[Callable[_P, _R]], CachedFunction[_P, _R]]: ...
-def cached(
-    function: Callable[..., Any] | None = None,
+    function: Any = None,
     /,
     *,
     cache: UnifiedCache | None = None,
@@ -134,22 +166,40 @@ def cached(
     Two calls are equal when their arguments are, with defaults applied, and the code is:
     an edit that changes what the function does makes a miss.
 
+    Works on functions, methods (whose object counts by its fingerprint, or not at all with
+    ``ignore=("self",)``), above and below ``@classmethod``, ``@staticmethod`` and
+    ``@property``, on coroutine functions, and on generators and async generators, whose
+    items are stored while they are first consumed, and replayed one by one. What a
+    generator is sent is refused; of one that is not consumed to its end nothing is kept.
+
     Args:
-        function: A function or method; coroutine functions and generators are refused.
+        function: The function, or anything that can be called.
         cache: The cache to keep results in; the default one where none is named.
-        options: ``prefix`` labels the entries; ``key_prefix`` and ``version`` are hashed
-            into their keys; ``ttl_seconds`` is a time to live; ``ignore`` names arguments
-            that make no difference; ``secret`` names arguments of which nothing is
-            recorded; ``key`` is called with the arguments and gives what the key is made
-            of instead of them; ``code="off"`` leaves the code out of the key, and a list
-            adds functions, classes, modules or values that the code does not name; ``tags``
-            label the entries; ``cache_if`` is asked of a result whether to keep it;
-            ``on_error="raise"`` lets the cache's failures through; ``mmap=True`` gives
-            read-only views.
+        options:
+            ``prefix`` and ``tags`` label the entries. ``key_prefix`` and ``version`` are
+            hashed into their keys. ``ttl_seconds`` is a time to live, or a function that
+            gives one for a result. ``ignore`` names arguments that make no difference,
+            ``secret`` those of which nothing is recorded. ``key`` is called with the arguments
+            and gives what the key is made of instead of them. ``code="off"`` leaves the
+            code out of the key, and a list adds functions, classes, modules or values that
+            the code does not name.
+            ``cache_if`` is asked of a result whether to keep it. ``cache_exceptions``
+            names types of exceptions that are kept and raised again, alone or with a time
+            to live: ``(LookupError, "1m")``.
+            ``stale_seconds`` is how long an expired result is still served while one thread
+            or task computes it anew. With ``refresh_errors="stale"`` an expired result is
+            given where computing it anew raises; it is kept for that for a week, or as
+            long as ``stale_seconds`` if that is longer.
+            ``single_flight=False`` lets all who miss at once compute, ``flight_timeout``
+            bounds the wait for whoever computes. ``check_mutation=True`` warns of a call
+            that changes its arguments. ``on_error="raise"`` lets the cache's failures
+            through. ``mmap=True`` gives read-only views. ``memory=True``, or a size, gives
+            the cache its in-process tier if it has none: small results are then read from
+            memory, each time as an object of its own.
 
     Raises:
         ConfigError: An option can't work.
-        TypeError: The function is of a kind that can't be kept.
+        TypeError: It can't be called, or there is no such option.
 
     Example:
         >>> @cached(ttl_seconds="36h", ignore=("verbose",))
@@ -157,177 +207,70 @@ def cached(
     """
     if function is None:
         return lambda decorated: cached(decorated, cache=cache, **options)
-    for refused, kind in (
-        (iscoroutinefunction, "a coroutine function"),
-        (isasyncgenfunction, "an async generator"),
-        (isgeneratorfunction, "a generator"),
-    ):
-        if refused(function):
-            raise TypeError(
-                f"cached can't keep {kind} ({function.__qualname__}): its result is used up by "
-                "the first caller; cache a plain function that it calls"
-            )
-    return _wrap(_Cached(function, cache, **options))
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(cached(function.__func__, cache=cache, **options))
+    if isinstance(function, property):
+        if function.fget is None:
+            raise TypeError("a property without a getter has no result to keep")
+        getter = cached(function.fget, cache=cache, **options)
+        return property(getter, function.fset, function.fdel, function.__doc__)
+    if not callable(function):
+        raise TypeError(
+            f"cached can't keep the results of a {type(function).__qualname__}, which can't be "
+            "called: put @cached directly above the function, and other decorators above it"
+        )
+    return _wrapped(function, cache, dict(options))
 
 
-class _Cached:
-    """One cached function: how its calls are named, looked up and stored."""
+def _wrapped(function: Any, cache: UnifiedCache | None, options: dict[str, Any]) -> Any:
+    from cacheness.calls.attached import BoundMethod, CachedMethod
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        cache: UnifiedCache | None,
-        *,
-        prefix: str = "",
-        key_prefix: str = "",
-        ttl_seconds: Duration | None = UNSET,
-        ignore: Iterable[str] = (),
-        secret: Iterable[str] = (),
-        key: Callable[..., object] | None = None,
-        version: object = None,
-        code: Literal["auto", "off"] | Sequence[object] = "auto",
-        tags: Iterable[str] = (),
-        cache_if: Callable[[Any], bool] | None = None,
-        on_error: Literal["compute", "raise"] | None = None,
-        mmap: bool = False,
-    ) -> None:
-        if isinstance(code, str) and code not in {"auto", "off"}:
-            raise ConfigError(f"code={code!r} is not allowed: give 'auto', 'off' or a list")
-        if on_error not in {None, "compute", "raise"}:
-            raise ConfigError(f"on_error={on_error!r} is not allowed: give 'compute' or 'raise'")
-        self.function = function
-        self.name = function_name(function)
-        self.hits = self.misses = self.errors = 0
-        self._cache = cache
-        self._prefix = prefix
-        self._ttl = UNSET if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
-        self._secret = tuple(secret)
-        self._tags = tuple(tags)
-        self._cache_if = cache_if
-        self._on_error = on_error
-        self._way: Literal["read", "mapped"] = "mapped" if mmap else "read"
-        self._given_key = key
-        self._bind = binder(function, frozenset(ignore))
-        self._function_key = FunctionKey(self.name, key_prefix, version)
-        further = () if isinstance(code, str) else tuple(code)
-        self._digest = None if code == "off" else CodeDigest(function, extra=further)
-        self._warned = False
-        self._remembers = False
-
-    @property
-    def cache(self) -> UnifiedCache:
-        return self._cache if self._cache is not None else default_cache()
-
-    def call(self, *args: Any, **kwargs: Any) -> Any:
-        """[hot] The stored result, or a computed one."""
-        params = self._params(args, kwargs)
-        key, digest = self._key(params)
-        cache = self.cache
-        try:
-            value = cache.engine.read(key, None, UNSET, None, way=self._way)
-        except CachenessError as error:
-            if not isinstance(error, PluginNotInstalledError) or self._raises(cache):
-                self._failed(error, cache)
-            value = KEPT
-            self.errors += 1
-        if value is MISS or value is KEPT:
-            return self._compute(key, digest, params, args, kwargs, keep=value is MISS)
-        self.hits += 1
-        return value
-
-    def refresh(self, *args: Any, **kwargs: Any) -> Any:
-        params = self._params(args, kwargs)
-        key, digest = self._key(params)
-        return self._compute(key, digest, params, args, kwargs, keep=True)
-
-    def key(self, *args: Any, **kwargs: Any) -> str:
-        return self._key(self._params(args, kwargs))[0]
-
-    def invalidate(self, *args: Any, **kwargs: Any) -> bool:
-        return self.cache.invalidate(self.key(*args, **kwargs))
-
-    def is_cached(self, *args: Any, **kwargs: Any) -> bool:
-        return self.cache.exists(self.key(*args, **kwargs))
-
-    def info(self) -> CacheInfo:
-        return CacheInfo(self.hits, self.misses, self.errors)
-
-    def clear(self) -> int:
-        return self.cache.engine.clear({"entry__function": self.name})
-
-    def _params(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """What the key is made of: the bound arguments, or what ``key=`` makes of them."""
-        if self._given_key is not None:
-            return {"key": self._given_key(*args, **kwargs)}
-        return self._bind(*args, **kwargs)
-
-    def _key(self, params: dict[str, Any]) -> tuple[str, str]:
-        if not self._remembers:
-            self._remembers = True
-            remember_in(StoredDigests(self.cache))
-        digest = "" if self._digest is None else self._digest.current()
-        return self._function_key.key(digest, params), digest
-
-    def _compute(
-        self,
-        key: str,
-        digest: str,
-        params: dict[str, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        keep: bool,
-    ) -> Any:
-        self.misses += 1
-        start = perf_counter()
-        value = self.function(*args, **kwargs)
-        cost = perf_counter() - start
-        if keep and (self._cache_if is None or self._cache_if(value)):
-            self._keep(key, digest, params, value, cost)
-        return value
-
-    def _keep(self, key: str, digest: str, params: dict[str, Any], value: Any, cost: float) -> None:
-        cache = self.cache
-        if cache.config.read_only:
-            return
-        try:
-            details = cache.details(
-                params, self._prefix, "", None, self._tags, self._ttl, cost, False, self._secret
-            )
-            details["function"] = self.name
-            details["code_digest"] = digest or None
-            cache.engine.store(key, value, details)
-        except (CachenessError, OSError) as error:
-            self.errors += 1
-            self._failed(error, cache)
-
-    def _raises(self, cache: UnifiedCache) -> bool:
-        return (self._on_error or cache.config.on_error) == "raise"
-
-    def _failed(self, error: Exception, cache: UnifiedCache) -> None:
-        """Let the programmer's errors and, if asked for, the cache's through; else warn once."""
-        if isinstance(error, (UnhashableParameterError, ConfigError)) or self._raises(cache):
-            raise error
-        if not self._warned:
-            self._warned = True
-            warn(
-                f"{self.name} computes without its cache (said once): {error}",
-                CachenessWarning,
-                stacklevel=5,
-            )
+    if isinstance(function, MethodType):
+        return BoundMethod(_wrapped_function(function.__func__, cache, options), function.__self__)
+    if _is_callable_instance(function):
+        called = type(function).__call__
+        return BoundMethod(_wrapped_function(called, cache, options), function)
+    wrapped = _wrapped_function(function, cache, options)
+    return CachedMethod(wrapped) if _is_defined_in_class(function) else wrapped
 
 
-def _wrap(of: _Cached) -> Any:
-    """A plain function, so that it binds as a method and pickles by its name."""
+def _wrapped_function(
+    function: Callable[..., Any], cache: UnifiedCache | None, options: dict[str, Any]
+) -> Any:
+    from cacheness.calls.attached import attach
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return of.call(*args, **kwargs)
+    calls = _kind_of(function)(function, cache, options)
+    return attach(calls.wrapper(), calls)
 
-    wrapped: Any = update_wrapper(wrapper, of.function)
-    wrapped.cache_info = of.info
-    wrapped.cache_clear = of.clear
-    wrapped.cache_key = of.key
-    wrapped.cache_invalidate = of.invalidate
-    wrapped.cache_refresh = of.refresh
-    wrapped.is_cached = of.is_cached
-    return wrapped
+
+def _kind_of(function: Callable[..., Any]) -> type[Calls]:
+    if iscoroutinefunction(function):
+        from cacheness.calls.coroutines import CoroutineCalls
+
+        return CoroutineCalls
+    if isgeneratorfunction(function):
+        from cacheness.calls.streams import StreamCalls
+
+        return StreamCalls
+    if isasyncgenfunction(function):
+        from cacheness.calls.async_streams import AsyncStreamCalls
+
+        return AsyncStreamCalls
+    from cacheness.calls.plain import PlainCalls
+
+    return PlainCalls
+
+
+def _is_callable_instance(function: Any) -> bool:
+    """Whether it is an object of a class with ``__call__`` of its own, whose state counts."""
+    from functools import partial
+
+    if isinstance(function, (type, partial)):
+        return False
+    return isinstance(getattr(type(function), "__call__", None), FunctionType)  # noqa: B004
+
+
+def _is_defined_in_class(function: Any) -> bool:
+    """Whether its qualified name says so: ``Model.predict``, but not ``f.<locals>.g``."""
+    outer, _, _ = getattr(function, "__qualname__", "").rpartition(".")
+    return isinstance(function, FunctionType) and bool(outer) and not outer.endswith("<locals>")

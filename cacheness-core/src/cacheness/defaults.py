@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from _thread import RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
-
     from typing_extensions import Unpack
 
     from cacheness.config import CacheConfig, Options
@@ -63,3 +62,13 @@ def default_cache() -> UnifiedCache:
                 _cache = UnifiedCache(_config)
             cache = _cache
     return cache
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread of the parent may have held it.
+    os.register_at_fork(after_in_child=_renew_lock)

@@ -430,6 +430,24 @@ class Engine:
             )
         return backend
 
+    def keep_in_memory(self, max_bytes: int) -> None:
+        """Put an in-process tier in front of the backend, where there is none yet."""
+        from cacheness.backends.wrapper import MemoryCacheWrapper
+
+        if self.closed or isinstance(self.backend, MemoryCacheWrapper):
+            return
+        self.flush()
+        self.backend = MemoryCacheWrapper(
+            self.backend, max_bytes=max_bytes, staleness=self.config.memory_staleness
+        )
+        self._hits = HitBuffer(self.backend, writes=not self.config.read_only)
+        self._kept_up = None
+
+    @property
+    def registry(self) -> Registry:
+        """What finds handlers, backends and compressors for this cache."""
+        return self._registry
+
     def blobs(self) -> BlobBackend:
         blobs = self._blob_backend
         if blobs is None:
@@ -470,11 +488,6 @@ class Engine:
     def signer(self) -> Signer:
         """What signs and verifies here."""
         return self._signing()
-
-    @property
-    def registry(self) -> Registry:
-        """The handlers, backends and compressors that this cache may use."""
-        return self._registry
 
     def _faults(self) -> Faults:
         from cacheness.faults import Faults

@@ -39,9 +39,15 @@ class Faults:
         self._engine = engine
 
     def expire(self, key: str, stored: StoredPayload) -> None:
-        """Remove an entry that a read found expired, unless somebody renewed it meanwhile."""
+        """Remove an entry that a read found expired, unless somebody renewed it meanwhile.
+
+        One that may still be served stale stays until that time is over.
+        """
         now = time()
         if stored[6] is None or now < stored[6] or self._engine.config.read_only:
+            return
+        entry = self._engine.backend.get_entry(key)
+        if entry is None or (entry.stale_until is not None and now < entry.stale_until):
             return
         removed = self._engine.backend.expire_entry(key, if_generation=stored[0], now=now)
         if removed is not None:

@@ -88,7 +88,11 @@ class SQLiteBackend(MetadataBackend):
             read_only=config.read_only,
         )
         self._row = self._connections.row
-        self._connections.prepare(for_group=config.permissions == "group")
+        try:
+            self._connections.prepare(for_group=config.permissions == "group")
+        except BaseException:
+            self.close()
+            raise
 
     # --- single entries ---------------------------------------------------------------
 

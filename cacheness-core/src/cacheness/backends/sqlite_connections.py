@@ -266,12 +266,11 @@ class Connections:
             connection = sqlite3.connect(
                 self._uri(), uri=True, timeout=0, isolation_level=None, check_same_thread=False
             )
-            if _MAPPED:
-                connection.execute(f"PRAGMA mmap_size = {_MAPPED}")
-            if not self.read_only:
-                synchronous = "FULL" if self._durable else "NORMAL"
-                connection.execute(f"PRAGMA synchronous = {synchronous}")
-                connection.execute("PRAGMA wal_autocheckpoint = 0")
+            try:
+                self._set_up(connection)
+            except BaseException:
+                connection.close()
+                raise
         except sqlite3.Error as error:
             raise self.failure(error) from error
 
@@ -281,6 +280,14 @@ class Connections:
 
         connection.create_function("displaced", -1, keep)
         return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        if _MAPPED:
+            connection.execute(f"PRAGMA mmap_size = {_MAPPED}")
+        if not self.read_only:
+            synchronous = "FULL" if self._durable else "NORMAL"
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
 
     def _identity(self) -> tuple[int, int] | None:
         try:

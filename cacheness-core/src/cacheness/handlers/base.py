@@ -139,6 +139,9 @@ class Handler(ABC):
     opens_buffers: bool = False
     """Whether ``open`` and ``map`` also take a payload's bytes, a memoryview, in place of a path:
     those of one that is inline, compressed by the core or of many parts."""
+    verifies: bool = False
+    """Whether ``open`` compares all that it decodes with checksums that its metadata have or lead
+    to: it is then given the stored file as it lies, for every kind of get."""
     partial_options: frozenset[str] = frozenset()
     """Options of a get that need only a part of the payload: `get_with` then reads the file
     itself, and the checksum of an entry that needs no signature is not compared."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Plan: TypeAlias = tuple[tuple[str, bytes], ...]
 
 __all__ = [
+    "CallKeys",
     "FunctionKey",
     "Memo",
     "Unstable",
@@ -123,9 +124,63 @@ class FunctionKey:
 
     def key_of(self, code_digest: str, pieces: Iterable[bytes]) -> str:
         """The same from what `encode_params` gave."""
-        return encoded_key(
-            b"%bs%d:%b" % (self._head, len(code_digest), code_digest.encode()), pieces
-        )
+        return encoded_key(self.head(code_digest), pieces)
+
+    def head(self, code_digest: str) -> bytes:
+        """What comes before the parameters in the encoding of a call."""
+        return b"%bs%d:%b" % (self._head, len(code_digest), code_digest.encode())
+
+
+class CallKeys:
+    """Makes the same keys as `FunctionKey`, in fewer steps.
+
+    Args:
+        of: The function's part of the keys.
+        names: The parameters that count.
+    """
+
+    __slots__ = ("_current", "_heads", "_of", "names")
+
+    def __init__(self, of: FunctionKey, names: Iterable[str]) -> None:
+        plan = _plan(tuple(names))
+        self.names = tuple(name for name, _ in plan)
+        """The order in which `key` takes the values."""
+        self._heads = tuple(head for _, head in plan)
+        self._of = of
+        # In one tuple, so that no thread takes the head of another digest than it has.
+        self._current: tuple[str | None, bytes] = (None, b"")
+
+    def key(self, code_digest: str, values: tuple[Any, ...]) -> str:
+        """[hot] The key of a call: 32 hex characters.
+
+        Raises:
+            UnhashableParameterError: An argument has no stable fingerprint.
+        """
+        digest, head = self._current
+        if digest is not code_digest:
+            head = self._of.head(code_digest)
+            self._current = (code_digest, head)
+        pieces = [head]
+        add = pieces.append
+        try:
+            for name, value in zip(self._heads, values):  # noqa: B905  # as many, and strict costs
+                add(name)
+                kind = type(value)
+                if kind is str and (size := len(value)) < 64 and value.isascii():
+                    add(_STR_HEADS[size] + value.encode())
+                elif kind is int and (size := len(raw := b"%x" % value)) < 64:
+                    add(_INT_HEADS[size] + raw)
+                elif kind is float:
+                    add(b"d8:" + _float_bytes(value) if value == value else _NAN)
+                elif value is None or kind is bool:
+                    add(_CONSTANTS[value])
+                else:
+                    add(encode(value))
+        except (Unstable, RecursionError):
+            # Raises the error that names the parameter.
+            encode_params(dict(zip(self.names, values, strict=True)))
+            raise
+        return blake3(b"".join(pieces)).digest(KEY_BYTES).hex()
 
 
 def encoded_key(head: bytes, pieces: Iterable[bytes]) -> str:

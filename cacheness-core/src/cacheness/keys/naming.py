@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-__all__ = ["function_name", "module_name", "public_name", "type_name"]
+__all__ = ["function_name", "module_name", "namespace_of", "public_name", "type_name"]
 
 _MAIN = ("__main__", "__mp_main__")
 
@@ -31,12 +31,12 @@ def function_name(fn: Callable[..., Any]) -> str:
         fn = fn.func
     qualname = getattr(fn, "__qualname__", None) or type(fn).__qualname__
     module = getattr(fn, "__module__", None) or type(fn).__module__
-    return f"{module_name(module, getattr(fn, '__globals__', None))}:{qualname}"
+    return f"{module_name(module, namespace_of(fn))}:{qualname}"
 
 
 def type_name(cls: type) -> str:
     """``module.qualname`` of a class, with ``__main__`` named as in `function_name`."""
-    return f"{module_name(cls.__module__)}.{cls.__qualname__}"
+    return f"{module_name(cls.__module__, namespace_of(cls))}.{cls.__qualname__}"
 
 
 def public_name(thing: Any, home: str | None = None) -> str:
@@ -77,3 +77,22 @@ def module_name(name: str, namespace: Mapping[str, Any] | None = None) -> str:
     if not isinstance(file, str):
         return "__main__"
     return os.path.splitext(os.path.basename(file))[0]
+
+
+def namespace_of(code: Any) -> Mapping[str, Any] | None:
+    """The globals of a function, or of a class's methods where the main module defines it.
+
+    A class that was sent to another process by value has no module there, but its
+    methods still know the file that they came from.
+    """
+    if not isinstance(code, type):
+        return getattr(code, "__globals__", None)
+    module = code.__module__
+    if module not in _MAIN:
+        return None
+    for attribute in vars(code).values():
+        function = getattr(attribute, "__func__", None) or getattr(attribute, "fget", attribute)
+        namespace = getattr(function, "__globals__", None)
+        if isinstance(namespace, dict) and namespace.get("__name__") == module:
+            return namespace
+    return None

@@ -7,7 +7,7 @@ import os
 import sys
 import types
 
-from cacheness.keys.naming import module_name
+from cacheness.keys.naming import module_name, namespace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def origin_of(code: Any) -> Origin:
     if isinstance(code, types.FunctionType):
         # The file that its globals tell, for a module of that name may be another one.
         return module_origin(name, code.__globals__.get("__file__"))
+    if isinstance(code, type) and (namespace := namespace_of(code)) is not None:
+        return module_origin(name, namespace.get("__file__"))
     return module_origin(name, getattr(sys.modules.get(name), "__file__", None))
 
 
@@ -122,7 +124,11 @@ def _find_origin(name: str, file: str | None) -> Origin:
         known = top in sys.stdlib_module_names and top != "__main__"
         return INERT if known else _of_built_in(top)
     path = _slashes(os.path.abspath(file))
-    root = _root(module_name(name), path)
+    # Not the main module's name where the file is another's, as of what was sent by value.
+    main = sys.modules.get(name)
+    own_file = main is not None and getattr(main, "__file__", None) == file
+    namespace = vars(main) if own_file else {"__name__": name, "__file__": file}
+    root = _root(module_name(name, namespace), path)
     if os.path.basename(root) not in _SITE_NAMES:
         if path.startswith(_STDLIB) and not any(f"/{site}/" in path for site in _SITE_NAMES):
             return INERT

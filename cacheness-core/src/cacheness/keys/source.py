@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "compiled_source", "function_node", "read_source"]
 
 _MOST_SOURCES = 32
+_SENT_BY_VALUE = "<dynamic-code>"
 _FUTURES = 0
 for _name in __future__.all_feature_names:
     # A notebook's cells hand on their __future__ imports to later cells unsaid.
@@ -54,9 +55,12 @@ def read_source(filename: str, namespace: Mapping[str, Any] | None = None) -> st
     """The text of a file, of a notebook's cell, or of what a module's loader can show."""
     path = filename
     if not os.path.isabs(path) and namespace is not None:
-        # The name that a script was started with means nothing after a change of directory.
+        # The name that a script was started with means nothing after a change of directory,
+        # and cloudpickle sends none at all.
         known = namespace.get("__file__")
-        if isinstance(known, str) and os.path.basename(known) == os.path.basename(path):
+        if isinstance(known, str) and (
+            os.path.basename(known) == os.path.basename(path) or path == _SENT_BY_VALUE
+        ):
             path = known
     try:
         with open(path, "rb") as file:

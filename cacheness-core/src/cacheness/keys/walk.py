@@ -99,7 +99,7 @@ class Walk:
                 return b""
 
         if constancy(value) != "fixed":
-            self.guards.value(again, encoded)
+            self.guards.value(again, encoded, of=value)
 
     # --- what a value is --------------------------------------------------------------
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cacheness.compressors.base import Compressor
+    from cacheness.payloads.decode import Decoder
     from cacheness.plugins.registry import Registry
 
 __all__ = ["GetContext", "Parts", "PutContext"]
@@ -99,11 +100,12 @@ class GetContext(HandlerContext):
 
     __slots__ = (
         "_allow_pickle",
-        "_cache_key",
         "_compressor",
+        "_decoder",
         "_options",
         "_read_part",
         "_verified",
+        "cache_key",
     )
 
     def __init__(
@@ -115,8 +117,11 @@ class GetContext(HandlerContext):
         *,
         verified: bool,
         allow_pickle: bool,
+        decoder: Decoder | None = None,
     ) -> None:
-        self._cache_key = cache_key
+        self.cache_key = cache_key
+        """The entry's key, for messages."""
+        self._decoder = decoder
         self._options = options
         self._compressor = compressor
         self._read_part = read_part
@@ -148,6 +153,13 @@ class GetContext(HandlerContext):
             raise ValueError(f"{part!r} names no part")
         return self._read_part(number, self)
 
+    @property
+    def decoder(self) -> Decoder:
+        """What decodes payloads within this one; not for one of parts."""
+        if self._decoder is None:
+            raise TypeError("this payload has parts, which get_part reads")
+        return self._decoder
+
     def part_handler(self, obj: object) -> str:
         raise TypeError("part_handler is for writing; this payload is being read")
 
@@ -157,4 +169,4 @@ class GetContext(HandlerContext):
     def require_verified(self, what: str) -> None:
         if not (self._verified and self._allow_pickle):
             why = "its signature did not verify" if self._allow_pickle else "allow_pickle=False"
-            raise SignatureError(f"entry {self._cache_key} asks for {what}, and {why}")
+            raise SignatureError(f"entry {self.cache_key} asks for {what}, and {why}")

@@ -142,6 +142,7 @@ class Decoder:
             _no_parts,
             verified=verified,
             allow_pickle=self.allow_pickle,
+            decoder=self,
         )
 
 

@@ -75,6 +75,8 @@ class Reading:
         self._signed = self._check_signature()
 
     def value(self) -> Any:
+        if self._loaded.verifies:
+            return self.lazy()
         if self._loaded.loads is None:
             if "_archive" in self._metadata:
                 return self._decode(self._payload(), self._get_from_buffer)
@@ -89,7 +91,8 @@ class Reading:
         if opened is None:
             return self.value()
         if self._in_own_file():
-            with self._private_file(copy=self._signed, deferred=True) as path:
+            copy = self._signed and not self._loaded.verifies
+            with self._private_file(copy=copy, deferred=True) as path:
                 return self._call(opened, path, self._metadata, self._handler_context())
         if self._loaded.opens_buffers:
             return self._decode(self._payload(), opened)
@@ -378,7 +381,13 @@ class Reading:
         assert decode is not None  # noqa: S101  # for type checkers: the callers chose a capability
         try:
             return decode(*arguments)
-        except (BadSignatureError, ConfigError, PluginNotInstalledError, UndecodableError):
+        except (
+            BadSignatureError,
+            BlobCorruptedError,
+            ConfigError,
+            PluginNotInstalledError,
+            UndecodableError,
+        ):
             raise
         except SignatureError as error:
             raise BadSignatureError(str(error), "missing") from None

@@ -61,6 +61,7 @@ class LoadedHandler:
         "opens_buffers",
         "partial_options",
         "typed",
+        "verifies",
         "version",
     )
 
@@ -75,6 +76,7 @@ class LoadedHandler:
         self.compresses = handler.compresses
         self.opens_buffers = handler.opens_buffers
         self.partial_options = handler.partial_options
+        self.verifies = handler.verifies
         # Each is an optional capability, which a handler has by defining it.
         self.dumps = getattr(handler, "dumps", None)
         self.loads = getattr(handler, "loads", None)
