@@ -19,6 +19,7 @@ from cacheness.keys.encoding import (
     call_key,
     encode,
     encode_params,
+    params_digest,
     params_key,
     part_digests,
 )
@@ -161,6 +162,8 @@ def test_a_key_from_pieces_is_the_key():
 
     assert function.key_of("d", pieces) == function.key("d", params)
     assert part_digests(params, pieces) == part_digests(params)
+    assert function.rekeyed("d", params_digest(pieces)) == function.key("d", params)
+    assert function.rekeyed("e", params_digest(pieces)) == function.key("e", params)
 
 
 def test_part_digests_tell_which_parameter_differs():

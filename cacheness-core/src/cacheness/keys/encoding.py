@@ -24,8 +24,8 @@ __all__ = [
     "call_key",
     "encode",
     "encode_params",
-    "encoded_key",
     "named",
+    "params_digest",
     "params_key",
     "part_digests",
 ]
@@ -83,7 +83,8 @@ def params_key(params: Mapping[str, object]) -> str:
     Raises:
         UnhashableParameterError: A parameter has no stable fingerprint.
     """
-    return encoded_key(PARAMS_DOMAIN, encode_params(params))
+    pieces = encode_params(params)
+    return blake3(PARAMS_DOMAIN + b"".join(pieces)).digest(KEY_BYTES).hex()
 
 
 def call_key(
@@ -102,16 +103,21 @@ class FunctionKey:
 
     `key` is all that a hit needs. Who wants the digests of the parts as well, without
     a second pass over large arguments, takes `encode_params`, then `key_of`, then
-    `part_digests` with the same pieces.
+    `part_digests` and `params_digest` with the same pieces.
+
+    The parameters are hashed apart from the code, so that `rekeyed` can name a call again
+    after an edit by their digest alone; that takes 0.2 µs more than one hash of both.
     """
 
-    __slots__ = ("_head",)
+    __slots__ = ("_head", "key_prefix", "version")
 
     def __init__(self, function_name: str, key_prefix: str, version: object) -> None:
         try:
             counted = encode(version)
         except Unstable as error:
             raise _unhashable("version", version, error) from None
+        self.key_prefix = key_prefix
+        self.version = version
         self._head = CALL_DOMAIN + encode(function_name) + encode(key_prefix) + counted
 
     def key(self, code_digest: str, params: Mapping[str, object]) -> str:
@@ -124,7 +130,13 @@ class FunctionKey:
 
     def key_of(self, code_digest: str, pieces: Iterable[bytes]) -> str:
         """The same from what `encode_params` gave."""
-        return encoded_key(self.head(code_digest), pieces)
+        params = blake3(b"".join(pieces)).digest()
+        return blake3(self.head(code_digest) + params).digest(KEY_BYTES).hex()
+
+    def rekeyed(self, code_digest: str, params_digest: str) -> str:
+        """The same from what `params_digest` gave."""
+        params = bytes.fromhex(params_digest)
+        return blake3(self.head(code_digest) + params).digest(KEY_BYTES).hex()
 
     def head(self, code_digest: str) -> bytes:
         """What comes before the parameters in the encoding of a call."""
@@ -160,7 +172,7 @@ class CallKeys:
         if digest is not code_digest:
             head = self._of.head(code_digest)
             self._current = (code_digest, head)
-        pieces = [head]
+        pieces: list[bytes] = []
         add = pieces.append
         try:
             for name, value in zip(self._heads, values):  # noqa: B905  # as many, and strict costs
@@ -180,12 +192,15 @@ class CallKeys:
             # Raises the error that names the parameter.
             encode_params(dict(zip(self.names, values, strict=True)))
             raise
-        return blake3(b"".join(pieces)).digest(KEY_BYTES).hex()
+        return blake3(head + blake3(b"".join(pieces)).digest()).digest(KEY_BYTES).hex()
 
 
-def encoded_key(head: bytes, pieces: Iterable[bytes]) -> str:
-    """The key of a head and the pieces that follow it."""
-    return blake3(head + b"".join(pieces)).digest(KEY_BYTES).hex()
+def params_digest(pieces: Iterable[bytes]) -> str:
+    """The digest of what `encode_params` gave, by which a call is named again: 64 hex characters.
+
+    Tells no more about the parameters than the key does.
+    """
+    return blake3(b"".join(pieces)).hexdigest()
 
 
 def part_digests(params: Mapping[str, object], pieces: list[bytes] | None = None) -> dict[str, str]:
