@@ -302,7 +302,9 @@ def test_functions_of_the_language_count_by_name_alone(project):
     other = project(text="from math import cos as use\ndef f(x): return use(x)\n").f
 
     assert first != code_digest(other)
-    assert CodeDigest(other).parts().keys() == {"function mod:f"}
+    parts = CodeDigest(other).parts()
+    assert parts.keys() == {"function mod:f", "name mod.use"}
+    assert parts["name mod.use"] == "math.cos"
 
 
 def test_installed_code_counts_by_distribution_and_version():

@@ -108,12 +108,14 @@ class CodeDigest:
 
         The labels begin with the kind: ``"function pkg.mod:helper"``, ``"class …"``,
         ``"module …"``, ``"constant pkg.mod.RATE"``, ``"default pkg.mod:helper.x"``,
-        ``"closure …"``, and ``"distribution numpy"``, whose value is the version.
+        ``"closure …"``, ``"listed …"`` (by ``extra``), ``"distribution numpy"``, whose value
+        is the version, and ``"name pkg.mod.use"``, whose value says what of a library it
+        stands for.
         """
         return dict(self._walk().parts)
 
     def files(self) -> dict[str, str]:
-        """The file, with the line, of each label of a function or module."""
+        """The file, with the line, of each label of a function, class or module."""
         return dict(self._walk().files)
 
     def not_followed(self) -> dict[str, str]:

@@ -47,7 +47,7 @@ class Walk:
         """What the digest rests on: a label, ``"function pkg.mod:helper"``, and a short
         digest; of a ``"distribution numpy"`` its version."""
         self.files: dict[str, str] = {}
-        """The file, and line, of each function and module among the labels."""
+        """The file, and line, of each function, class and module among the labels."""
         self.not_followed: dict[str, str] = {}
         """What the code names and the digest does not cover, each with the reason."""
         self.state = set(state)
@@ -63,13 +63,20 @@ class Walk:
             UnhashableParameterError: A closure value has no stable fingerprint.
             Unstable: A root has none.
         """
-        entries = [self.reference(root) or encode(root, self.memo()) for root in roots]
+        entries = [self._root(root) for root in roots]
         visited = 0
         while visited < len(self._nodes):
             entries.append(self._visit(self._nodes[visited]))
             visited += 1
         self.guards.freeze()
         return blake3(b"".join(entries)).digest(16).hex()
+
+    def _root(self, root: object) -> bytes:
+        found = self.reference(root)
+        if found is None:
+            found = encode(root, self.memo())
+            self.label("listed", type_name(type(root)).removeprefix("builtins."), short(found))
+        return found
 
     def is_settled(self) -> bool:
         """Whether nothing was followed by value that later turned out to be state."""
@@ -80,12 +87,13 @@ class Walk:
         return _WalkMemo(self)
 
     def label(self, kind: str, name: str, digest: str) -> str:
-        """Note a part under a label of its own, and give that."""
+        """Note a part under a label of its own, shared by those that are the same; give that."""
         label, count = f"{kind} {name}", 1
-        while label in self.parts:
+        digest = digest[: 2 * PART_BYTES]
+        while self.parts.get(label, digest) != digest:
             count += 1
             label = f"{kind} {name} #{count}"
-        self.parts[label] = digest[: 2 * PART_BYTES]
+        self.parts[label] = digest
         return label
 
     def watch(self, value: object, encoded: bytes) -> None:
@@ -144,6 +152,7 @@ class Walk:
         """A global or a class attribute, encoded where it counts; None where it does not."""
         found = self.reference(value)
         if found is not None:
+            self._note_name(label, value, found)
             return found
         if label in self.state:
             self.not_followed[label] = "changed by the code itself"
@@ -218,6 +227,22 @@ class Walk:
             self.parts[f"distribution {origin.distribution}"] = origin.version
         parts = (name, origin.distribution, origin.version)
         return named("library", *[encode(part) for part in parts])
+
+    def _note_name(self, label: str, value: Any, found: bytes) -> None:
+        """Say what a name stands for where no other part does: code that is not the project's."""
+        if found == NOTHING or is_module(value) or issubclass(type(value), types.MethodType):
+            return
+        if isinstance(value, (types.FunctionType, type)):
+            if not is_own(value) and (name := public_name(value, home_module(value))):
+                self._note_library_name(label, name)
+        elif type(attribute(value, "__name__")) is str and not hasattr(value, "__wrapped__"):
+            self._note_library_name(label, public_name(value, home_module(value)))
+        else:
+            self._note_library_name(label, type_name(type(value)))
+
+    def _note_library_name(self, label: str, name: str) -> None:
+        if not name.startswith(("cacheness.", "cacheness_")):
+            self.parts[f"name {label}"] = name
 
     def _note_unfollowed(self, label: str, value: Any) -> None:
         kind = type(value)

@@ -41,8 +41,16 @@ def visit_class(walk: Walk, cls: type) -> bytes:
             attributes += [encode(attribute), found]
     count = len(vars(cls))
     walk.guards.value(lambda: b"" if len(vars(cls)) == count else b"more", b"")
-    walk.label("class", name, short(b"".join(shape)))
+    named = encode([type_name(base) for base in cls.__bases__])
+    walk.files[walk.label("class", name, short(b"".join([*shape, named])))] = _file(cls)
     return b"".join([encode("class"), *shape, *relatives, *attributes])
+
+
+def _file(cls: type) -> str:
+    """The class's file, with the line in a Python that remembers it."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
+    line = vars(cls).get("__firstlineno__")
+    return f"{file}:{line}" if line else file
 
 
 def _attribute(walk: Walk, label: str, value: Any) -> bytes | None:

@@ -60,8 +60,8 @@ class _Visit:
         fn, walk = self.fn, self.walk
         walk.guards.function(fn)
         definition = walk.definitions.of_function(fn)
-        label = walk.label("function", self.name, definition.digest)
-        walk.files[label] = _file_and_line(fn, definition)
+        self.file = _file_and_line(fn, definition)
+        walk.files[walk.label("function", self._own_name(), definition.digest)] = self.file
         pieces = [encode("function"), encode(definition.digest)]
         pieces += self._defaults(definition)
         pieces += self._closure(definition)
@@ -73,6 +73,12 @@ class _Visit:
 
             pieces += visit_imports(walk, definition.imports, fn.__globals__.get("__package__"))
         return b"".join(pieces)
+
+    def _own_name(self) -> str:
+        """The function's name; of a wrapper, which bears that of what it wraps, its code's."""
+        if hasattr(self.fn, "__wrapped__"):
+            return f"{self.place}:{self.fn.__code__.co_qualname}"
+        return self.name
 
     def _defaults(self, definition: Definition) -> list[bytes]:
         code = self.fn.__code__
@@ -132,7 +138,7 @@ class _Visit:
             found = encode(value, self.walk.memo())
         except (Unstable, RecursionError) as error:
             raise self._closure_error(name, value, error) from None
-        self.walk.parts[label] = short(found)
+        self.walk.files[self.walk.label("closure", f"{self.name}.{name}", short(found))] = self.file
         self.walk.watch(value, found)
         return found
 
