@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cacheness.calls.options import CachedOptions
     from cacheness.core import UnifiedCache
+    from cacheness.explanation import Explanation
 
 __all__ = ["CacheInfo", "CachedDecorator", "CachedFunction", "cached"]
 
@@ -97,6 +98,10 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
     @abstractmethod
     def cache_refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Compute this call anew, store the result and give it."""
+
+    @abstractmethod
+    def cache_explain(self, *args: _P.args, **kwargs: _P.kwargs) -> Explanation:
+        """Why this call would be answered from the cache or not; changes nothing."""
 
     @abstractmethod
     def is_cached(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:

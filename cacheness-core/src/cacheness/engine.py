@@ -20,6 +20,7 @@ from cacheness.errors import (
     BackendUnavailableError,
     BlobCorruptedError,
     CacheClosedError,
+    CachenessError,
     CachenessWarning,
     ReadOnlyError,
     warn,
@@ -412,6 +413,18 @@ class Engine:
             return True
         self._faults().expire(key, stored)
         return False
+
+    def fault(
+        self, key: str, stored: StoredPayload, way: Literal["read", "mapped", "lazy"]
+    ) -> Exception | None:
+        """Why a read of this entry would fail, or None; changes nothing and warns of nothing."""
+        try:
+            value = getattr(self._decoder, way)(key, stored, None)
+        except (CachenessError, UndecodableError, OSError) as error:
+            return error
+        if way == "lazy":
+            value.close()
+        return None
 
     # --- what is opened at first need -------------------------------------------------
 

@@ -24,6 +24,7 @@ ABOUT_A_CALL: dict[str, str] = {
     "cache_key": "cache_key",
     "cache_invalidate": "cache_invalidate",
     "cache_refresh": "cache_refresh",
+    "cache_explain": "cache_explain",
     "is_cached": "is_cached",
 }
 """The same, of what takes the arguments of a call: a bound method's takes its object first."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from cacheness.core import UnifiedCache
     from cacheness.engine import Engine
+    from cacheness.explanation import Explanation
+    from cacheness.keys.record import RecordedParams
 
 __all__ = ["CacheInfo", "Calls", "Miss"]
 
@@ -89,9 +91,10 @@ class Calls:
         extra = () if isinstance(code, str) else tuple(code)
         self._code = None if code == "off" else CodeDigest(function, extra=extra)
         names = self.binding.names if self.options.key is None else ("key",)
-        self.keys = CallKeys(
-            FunctionKey(self.name, self.options.key_prefix, self.options.version), names
-        )
+        self._function_key = FunctionKey(self.name, self.options.key_prefix, self.options.version)
+        self.keys = CallKeys(self._function_key, names)
+        self._defaults: dict[str, object] | None = None
+        self._noted = (0, "")
         self.key_of = self._first_key_of
         if self.options.mmap:
             self.way = "mapped"
@@ -232,6 +235,19 @@ class Calls:
         """The parameters of an entry; a wrapper with ``key=`` gives none."""
         return self.params_of(args, kwargs) if params is None else params
 
+    def recorded(self, miss: Miss, params: Any) -> Any:
+        """The parameters with what is kept of them, taken before the call can change them."""
+        if params is None or not miss.keep or not self.is_kept:
+            return params
+        return self._record(params)
+
+    def _record(self, params: dict[str, Any]) -> RecordedParams:
+        from cacheness.keys.record import default_values, record
+
+        if self._defaults is None:
+            self._defaults = {} if self.options.key else default_values(self.function)
+        return record(self._function_key, self.digest, params, self._defaults, self.options.secret)
+
     # --- storing ----------------------------------------------------------------------
 
     def keep(self, key: str, params: dict[str, Any], value: Any, cost: float) -> None:
@@ -257,16 +273,27 @@ class Calls:
         cache = self.cache
         if cache.config.read_only:
             return
+        of: Any = self._record(params) if type(params) is dict else params
         details = cache.details(
-            params, self.options.prefix, "", None, self.options.tags, ttl, cost, False,
-            self.options.secret,
-        )  # fmt: skip
+            None, self.options.prefix, "", None, self.options.tags, ttl, cost, False, ()
+        )
         details["function"] = self.name
-        details["code_digest"] = self.digest or None
+        details["code_digest"] = of.digest or None
+        details["params"] = of.summary
+        details["key_parts"] = of.parts
         expires_in, kept = details["ttl_seconds"], self.options.kept_after_expiry
         if kept and expires_in is not None:
             details["stale_until"] = time() + expires_in + kept
-        cache.engine.store(key, value, details, handler)
+        if cache.engine.store(key, value, details, handler):
+            self._note_code(cache.engine, of.digest)
+
+    def _note_code(self, engine: Engine, digest: str) -> None:
+        noted = (id(engine), digest)
+        if self._code is not None and noted != self._noted:
+            from cacheness.codenotes import note_code
+
+            note_code(engine.backend, self.name, digest, self._code, self.options.secret)
+            self._noted = noted
 
     # --- failures ---------------------------------------------------------------------
 
@@ -332,6 +359,27 @@ class Calls:
     def cache_refresh(self, *args: Any, **kwargs: Any) -> Any:
         """Compute this call anew, store the result and give it."""
         raise TypeError(f"{type(self).__name__} refreshes nothing")
+
+    def cache_explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Why this call would be answered from the cache or not; changes nothing."""
+        from cacheness.explain import Call, explain
+
+        params = self._record(self.params_of(args, kwargs))
+        key, *also = self.keys_of_entries(self.key_of_params(params))
+        return explain(
+            self.cache,
+            Call(
+                self.name,
+                key,
+                params,
+                self._code,
+                self.options.secret,
+                self.options.prefix,
+                self.way,
+                tuple(also),
+                self.options.stale_seconds,
+            ),
+        )
 
     def keys_of_entries(self, key: str) -> tuple[str, ...]:
         """The keys under which what is known of a call is stored."""

@@ -78,6 +78,7 @@ async def {name}{signature}:
     ) -> Any:
         """Await the function, and store what comes of it where it is to be kept."""
         self.misses += 1
+        params = await to_thread(self.recorded, miss, params)
         check = None
         if self.options.check_mutation:
             from cacheness.calls.mutation import MutationCheck

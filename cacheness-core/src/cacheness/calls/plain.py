@@ -51,6 +51,7 @@ def {name}{signature}:
     ) -> Any:
         """Call the function, and store what comes of it where it is to be kept."""
         self.misses += 1
+        params = self.recorded(miss, params)
         check = None
         if self.options.check_mutation:
             from cacheness.calls.mutation import MutationCheck
