@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from cacheness.adopt import Adoption
     from cacheness.calls.options import CachedOptions
     from cacheness.core import UnifiedCache
     from cacheness.explanation import Explanation
@@ -102,6 +103,22 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
     @abstractmethod
     def cache_explain(self, *args: _P.args, **kwargs: _P.kwargs) -> Explanation:
         """Why this call would be answered from the cache or not; changes nothing."""
+
+    @abstractmethod
+    def cache_adopt(self, from_digest: str | None = None) -> Adoption:
+        """Keep the results of older code, after an edit that changes no result.
+
+        Names the stored results anew, as those of the code as it is now, without computing
+        anything. Where there are results of several older codes, nothing is changed and
+        the answer lists them.
+
+        Args:
+            from_digest: The code digest of the results to keep, or the beginning of it.
+
+        Raises:
+            ConfigError: There are no results of that code.
+            ReadOnlyError: The cache is read-only.
+        """
 
     @abstractmethod
     def is_cached(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:

@@ -23,6 +23,7 @@ from cacheness.errors import (
     CachenessError,
     CachenessWarning,
     ReadOnlyError,
+    SignatureError,
     warn,
 )
 from cacheness.forks import renew_in_child
@@ -425,6 +426,40 @@ class Engine:
         if way == "lazy":
             value.close()
         return None
+
+    def resigned(self, entry: Entry, cache_key: str, generation: int) -> str | None:
+        """The signature of an entry under another key and generation; None where it has none.
+
+        Only what verifies is signed, so that nobody has an entry signed that he planted.
+
+        Raises:
+            SignatureError: Its signature does not hold, or there is no key to sign with.
+        """
+        if entry.signature is None:
+            return None
+        from dataclasses import replace
+
+        from cacheness.payloads.signing import message_of
+
+        signer = self._signing()
+        verdict = signer.verdict(entry.signature, message_of(entry))
+        if verdict != "good" or not entry.checksum.startswith("blake3:"):
+            raise SignatureError(f"entry {entry.cache_key} has a signature that does not hold here")
+        moved = replace(entry, cache_key=cache_key, generation=generation)
+        signature = signer.sign(message_of(moved))
+        if signature is None:
+            raise SignatureError(f"entry {entry.cache_key} is signed, and there is no key for it")
+        return signature
+
+    def needs_signature(self, entry: Entry) -> bool:
+        """Whether the entry is read only with a signature that holds.
+
+        Raises:
+            HandlerNotFoundError: Its handler is not installed.
+        """
+        if self.config.signing == "auto":
+            return not self._registry.handler(entry.handler).data_only
+        return self.config.signing == "all"
 
     # --- what is opened at first need -------------------------------------------------
 

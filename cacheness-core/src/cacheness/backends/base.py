@@ -293,6 +293,37 @@ class MetadataBackend(ABC):
                 )
         return touched
 
+    def rename_entries(self, renames: Iterable[tuple[str, int, Mapping[str, Any]]]) -> list[str]:
+        """Give entries other keys in one transaction; each keeps its payload.
+
+        Args:
+            renames: For each the cache key, the generation, and the fields that change, the
+                new ``cache_key`` among them.
+
+        Returns:
+            The new keys of those that were renamed: not of one that was replaced or removed
+            meanwhile, nor of one whose new key another entry has.
+        """
+        from dataclasses import replace
+
+        renamed = []
+        for cache_key, generation, changes in renames:
+            old = self.get_entry(cache_key)
+            taken = old is not None and self.get_entry(changes["cache_key"]) is not None
+            # Removed first, so that at no time two entries name one blob.
+            if (
+                old is None
+                or taken
+                or self.delete_entry(cache_key, if_generation=generation) is None
+            ):
+                continue
+            new = replace(old, **changes)
+            if self.put_entry(new, if_absent=True) is None:
+                renamed.append(new.cache_key)
+            else:
+                self.put_entry(old, if_absent=True)
+        return renamed
+
     def delete_where(self, filter: Filter) -> list[Entry]:
         """Remove what the filter selects; gives what was removed."""
         removed = []

@@ -197,6 +197,21 @@ class JsonBackend(MetadataBackend):
             self._delete(found, operations)
             return found
 
+    def rename_entries(self, renames: Iterable[tuple[str, int, Mapping[str, Any]]]) -> list[str]:
+        given = list(renames)
+        renamed: dict[str, None] = {}
+        with self._writing() as (space, operations):
+            for cache_key, generation, changes in given:
+                old = self._whole(space, cache_key)
+                if old is None or old.generation != generation:
+                    continue
+                new = detached(old, **changes)
+                if space.table.get(new.cache_key) is None and new.cache_key not in renamed:
+                    self._delete([old], operations)
+                    operations.append(put_operation(new, new.inline))
+                    renamed[new.cache_key] = None
+        return list(renamed)
+
     def touch_entries(self, filter: Filter, *, now: float) -> int:
         with self._writing() as (space, operations):
             keys = [entry.cache_key for entry in space.table.current(filter, now)]

@@ -151,6 +151,22 @@ class MemoryBackend(MetadataBackend):
             store.version += 1
             return [old for key in given if (old := table.remove(key)) is not None]
 
+    def rename_entries(self, renames: Iterable[tuple[str, int, Mapping[str, Any]]]) -> list[str]:
+        given = list(renames)
+        renamed = []
+        with self._using() as (store, table):
+            store.version += 1
+            for cache_key, generation, changes in given:
+                old = table.get(cache_key)
+                if old is None or old.generation != generation:
+                    continue
+                new = detached(old, **changes)
+                if table.get(new.cache_key) is None:
+                    table.remove(cache_key)
+                    table.put(new)
+                    renamed.append(new.cache_key)
+        return renamed
+
     def touch_entries(self, filter: Filter, *, now: float) -> int:
         with self._using() as (store, table):
             selected = table.current(filter, now)

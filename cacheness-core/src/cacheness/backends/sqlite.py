@@ -228,6 +228,11 @@ class SQLiteBackend(MetadataBackend):
 
         return iter_keys(self._connections, self._namespace)
 
+    def rename_entries(self, renames: Iterable[tuple[str, int, Mapping[str, Any]]]) -> list[str]:
+        from cacheness.backends.sqlite_bulk import rename_entries
+
+        return rename_entries(self._connections, self._namespace, renames)
+
     def count(self) -> int:
         from cacheness.backends.sqlite_totals import count
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from cacheness.backends.sqlite_filters import Selection
 from cacheness.backends.sqlite_indexes import INDEXES, make_indexes
-from cacheness.backends.sqlite_rows import RECORD, entry_of, put_statement, row_of, summary_of
+from cacheness.backends.sqlite_rows import (
+    RECORD,
+    described,
+    entry_of,
+    put_statement,
+    row_of,
+    summary_of,
+)
 from cacheness.backends.sqlite_totals import count_in
 from cacheness.filters import cost_rank
 
@@ -38,6 +45,7 @@ __all__ = [
     "put_entries",
     "query",
     "record_hits",
+    "rename_entries",
     "touch",
 ]
 
@@ -139,6 +147,28 @@ def delete_generations(
             rows = execute(statement, (cache_key, namespace, generation)).fetchall()
             removed.extend(map(entry_of, rows))
     return removed
+
+
+def rename_entries(
+    connections: Connections,
+    namespace: str,
+    renames: Iterable[tuple[str, int, Mapping[str, Any]]],
+) -> list[str]:
+    """Change keys where they stand: payloads are neither read nor written."""
+    find = f"SELECT {RECORD} FROM entries {_KEYED} AND generation = ?"
+    renamed = []
+    with connections.transaction() as execute:
+        for cache_key, generation, changes in renames:
+            place = (cache_key, namespace, generation)
+            row = execute(find, place).fetchone()
+            if row is None:
+                continue
+            changed = described(replace(entry_of(row), **changes))
+            settings = ", ".join(f"{name} = ?" for name in changed)
+            statement = f"UPDATE OR IGNORE entries SET {settings} {_KEYED} AND generation = ?"
+            if execute(statement, (*changed.values(), *place)).rowcount:
+                renamed.append(str(changed["cache_key"]))
+    return renamed
 
 
 def delete_where(connections: Connections, namespace: str, filter: Filter) -> list[Entry]:

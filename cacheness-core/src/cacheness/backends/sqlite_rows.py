@@ -26,6 +26,7 @@ __all__ = [
     "DETAILS",
     "RECORD",
     "SCHEMA",
+    "described",
     "entry_of",
     "insert_statement",
     "put_statement",
@@ -172,6 +173,15 @@ def row_of(entry: Entry) -> tuple[tuple[str, ...], tuple[Any, ...]]:
             names.append(name)
             more.append(_dump(value) if name == "metadata" else value)
     return _ALWAYS + tuple(names), values + tuple(more)
+
+
+def described(entry: Entry) -> dict[str, Any]:
+    """Every column of an entry but its namespace and its payload, with its value."""
+    names, values = row_of(entry)
+    row = dict(zip(_OPTIONAL, _DEFAULTS, strict=True)) | {"metadata": None}
+    row |= dict(zip(names, values, strict=True))
+    del row["namespace"], row["inline"]
+    return row
 
 
 _put_statements: dict[tuple[str, ...], str] = {}

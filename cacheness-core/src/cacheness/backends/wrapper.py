@@ -207,6 +207,12 @@ class MemoryCacheWrapper(MetadataBackend):
         with self._forgetting(*given):
             return self.backend.delete_entries(given)
 
+    def rename_entries(self, renames: Iterable[tuple[str, int, Mapping[str, Any]]]) -> list[str]:
+        given = list(renames)
+        named = [key for old, _, changes in given for key in (old, changes["cache_key"])]
+        with self._forgetting(*named):
+            return self.backend.rename_entries(given)
+
     def touch_entries(self, filter: Filter, *, now: float) -> int:
         try:
             return self.backend.touch_entries(filter, now=now)

@@ -17,6 +17,7 @@ __all__ = ["ABOUT_A_CALL", "ABOUT_THE_FUNCTION", "BoundMethod", "CachedMethod", 
 ABOUT_THE_FUNCTION: dict[str, str] = {
     "cache_info": "cache_info",
     "cache_clear": "cache_clear",
+    "cache_adopt": "cache_adopt",
 }
 """Attribute of the wrapped function → method of `Calls`."""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Literal
 
+    from cacheness.adopt import Adoption
     from cacheness.core import UnifiedCache
     from cacheness.engine import Engine
     from cacheness.explanation import Explanation
@@ -380,6 +381,15 @@ class Calls:
                 self.options.stale_seconds,
             ),
         )
+
+    def cache_adopt(self, from_digest: str | None = None) -> Adoption:
+        """Keep the results of older code, after an edit that changes no result."""
+        from cacheness.adopt import Present, adopt
+
+        present = Present(
+            self.name, self._function_key, self.digest, self._code, self.options.secret
+        )
+        return adopt(self.cache, present, from_digest)
 
     def keys_of_entries(self, key: str) -> tuple[str, ...]:
         """The keys under which what is known of a call is stored."""

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from typing import Any, Literal, TypeAlias
 
     from cacheness.config import CacheConfig
+    from cacheness.entry import Entry
 
     Verdict: TypeAlias = Literal["good", "missing", "foreign", "wrong"]
 
-__all__ = ["KEY_BYTES", "Signer", "signed_message"]
+__all__ = ["KEY_BYTES", "Signer", "message_of", "signed_message"]
 
 KEY_BYTES = 32
 """The size of a key that cacheness makes."""
@@ -55,6 +56,21 @@ def signed_message(
     )
     encoded = [field.encode("utf-8", "surrogatepass") for field in fields]
     return b"".join(b"%d:%b" % (len(field), field) for field in encoded)
+
+
+def message_of(entry: Entry) -> bytes:
+    """What the entry's signature has to be made over."""
+    return signed_message(
+        entry.namespace,
+        entry.cache_key,
+        entry.generation,
+        entry.handler,
+        entry.handler_version,
+        entry.compressor,
+        entry.distribution,
+        entry.metadata,
+        entry.checksum,
+    )
 
 
 def _canonical(metadata: Mapping[str, Any]) -> str:

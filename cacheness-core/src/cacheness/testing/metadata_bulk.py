@@ -212,6 +212,59 @@ class ManyEntriesPromises(StoreContract):
         assert sorted(backend.iter_keys()) == ["k0", "k2"]
         assert backend.delete_entries([]) == []
 
+    def test_entries_are_renamed_and_keep_the_rest(self, backend: MetadataBackend) -> None:
+        inline = make_entry("a", params={"x": 1}, hits=3, tags=("t",))
+        blob = make_entry("b", blob="00/b", blob_store="s", stored_bytes=9, signature="k:old")
+        backend.put_entries([inline, blob])
+        changes: list[dict[str, Any]] = [
+            {"cache_key": "A", "generation": 7_001, "code_digest": "new"},
+            {"cache_key": "B", "generation": 7_002, "signature": "k:new"},
+        ]
+
+        renamed = backend.rename_entries(
+            [("a", inline.generation, changes[0]), ("b", blob.generation, changes[1])]
+        )
+
+        assert sorted(renamed) == ["A", "B"]
+        assert backend.get_entry("A") == replace(inline, **changes[0])
+        assert backend.get_entry("B") == replace(blob, **changes[1])
+        assert set(backend.iter_keys()) == {"A", "B"}
+        assert (backend.count(), backend.total_size()) == (2, 16)
+
+    def test_a_rename_replaces_nothing_and_takes_nothing_newer(
+        self, backend: MetadataBackend
+    ) -> None:
+        taken, standing, newer = make_entry("a"), make_entry("A"), make_entry("b")
+        backend.put_entries([taken, standing, newer])
+
+        renamed = backend.rename_entries(
+            [
+                ("a", taken.generation, {"cache_key": "A", "generation": 7_001}),
+                ("b", newer.generation - 1, {"cache_key": "B", "generation": 7_002}),
+                ("c", 1, {"cache_key": "C", "generation": 7_003}),
+            ]
+        )
+
+        assert renamed == []
+        for entry in (taken, standing, newer):
+            assert backend.get_entry(entry.cache_key) == entry
+        assert backend.count() == 3
+
+    def test_of_two_renames_to_one_key_the_first_counts(self, backend: MetadataBackend) -> None:
+        first, second = make_entry("a"), make_entry("b")
+        backend.put_entries([first, second])
+
+        renamed = backend.rename_entries(
+            [
+                (entry.cache_key, entry.generation, {"cache_key": "C", "generation": 7_000 + n})
+                for n, entry in enumerate((first, second))
+            ]
+        )
+
+        assert renamed == ["C"]
+        assert set(backend.iter_keys()) == {"C", "b"}
+        assert backend.get_entry("b") == second
+
     def test_listings_agree(self, backend: MetadataBackend) -> None:
         put = {entry.cache_key: entry for entry in _corpus()}
         backend.put_entries(put.values())
