@@ -41,6 +41,12 @@ def frame(x, token=""):
     return {(x, RATE)}
 
 
+@cached(cache_exceptions=(LookupError, None))
+def failing(x):
+    CALLS.append(x)
+    raise KeyError(x * RATE)
+
+
 @cached
 def array(x):
     CALLS.append(x)
@@ -235,6 +241,18 @@ def test_code_that_counted_and_does_not_any_more(job):
     assert back.load.cache_adopt("off").moved == 1
     assert back.load(1) == [1, 2]
     assert back.CALLS == []
+
+
+def test_exceptions_are_results_too(job):
+    with pytest.raises(KeyError):
+        job().failing(1)
+    after = job("RATE = 1", "RATE = 2")
+
+    assert after.failing.cache_adopt().moved == 1
+
+    with pytest.raises(KeyError, match="1"):
+        after.failing(1)
+    assert after.CALLS == []
 
 
 def test_secrets_are_no_obstacle_and_never_shown(job):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cacheness.adopt import Adoption
     from cacheness.arrivals import Refusal, Transferred
     from cacheness.backends.base import BackendContext, MetadataBackend
     from cacheness.backends.json import JsonBackend
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cacheness.custom_metadata import custom_metadata_model
     from cacheness.decorator import cached
     from cacheness.defaults import configure
+    from cacheness.differences import Difference
     from cacheness.entry import Entry
     from cacheness.errors import (
         BackendUnavailableError,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         UnhashableParameterError,
     )
     from cacheness.events import Event
+    from cacheness.explanation import Explanation
     from cacheness.handlers.base import BufferHandler, Handler, HandlerContext
     from cacheness.handlers.bytes import BytesHandler
     from cacheness.handlers.container import ContainerHandler
@@ -58,10 +61,12 @@ if TYPE_CHECKING:
     from cacheness.plugins.manager import API_VERSION, hookimpl
     from cacheness.plugins.registry import list_handlers, register_handler, unregister_handler
     from cacheness.plugins.specs import BackendSpec, CompressorSpec, HandlerSpec
+    from cacheness.ref import CacheRef
     from cacheness.stats import CacheStats, Usage
     from cacheness.switch import disabled
 
 _HOMES = {
+    "adopt": ("Adoption",),
     "arrivals": ("Refusal", "Transferred"),
     "backends.base": ("BackendContext", "MetadataBackend"),
     "backends.json": ("JsonBackend",),
@@ -76,6 +81,7 @@ _HOMES = {
     "custom_metadata": ("custom_metadata_model",),
     "decorator": ("cached",),
     "defaults": ("configure",),
+    "differences": ("Difference",),
     "entry": ("Entry",),
     "errors": (
         "BackendUnavailableError",
@@ -97,6 +103,7 @@ _HOMES = {
         "UnhashableParameterError",
     ),
     "events": ("Event",),
+    "explanation": ("Explanation",),
     "handlers.base": ("BufferHandler", "Handler", "HandlerContext"),
     "handlers.bytes": ("BytesHandler",),
     "handlers.container": ("ContainerHandler",),
@@ -116,6 +123,7 @@ _HOMES = {
     "plugins.registry": ("list_handlers", "register_handler", "unregister_handler"),
     "plugins.specs": ("BackendSpec", "CompressorSpec", "HandlerSpec"),
     "stats": ("CacheStats", "Usage"),
+    "ref": ("CacheRef",),
     "switch": ("disabled",),
 }
 """Where each public name is defined; it is imported when it is first asked for, since a
@@ -125,6 +133,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "API_VERSION",
+    "Adoption",
     "BackendContext",
     "BackendSpec",
     "BackendUnavailableError",
@@ -134,6 +143,7 @@ __all__ = [
     "BytesHandler",
     "CacheClosedError",
     "CacheConfig",
+    "CacheRef",
     "CacheStats",
     "CachenessError",
     "CachenessWarning",
@@ -143,8 +153,10 @@ __all__ = [
     "ConfigError",
     "ContainerHandler",
     "CorruptionWarning",
+    "Difference",
     "Entry",
     "Event",
+    "Explanation",
     "FileBlobBackend",
     "FileContent",
     "Handler",

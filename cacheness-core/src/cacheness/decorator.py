@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cacheness.calls.options import CachedOptions
     from cacheness.core import UnifiedCache
     from cacheness.explanation import Explanation
+    from cacheness.ref import CacheRef
 
 __all__ = ["CacheInfo", "CachedDecorator", "CachedFunction", "cached"]
 
@@ -103,6 +104,10 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
     @abstractmethod
     def cache_explain(self, *args: _P.args, **kwargs: _P.kwargs) -> Explanation:
         """Why this call would be answered from the cache or not; changes nothing."""
+
+    @abstractmethod
+    def cache_ref(self, *args: _P.args, **kwargs: _P.kwargs) -> CacheRef[_R_co]:
+        """A small picklable handle on the result of this call; computes nothing."""
 
     @abstractmethod
     def cache_adopt(self, from_digest: str | None = None) -> Adoption:

@@ -89,7 +89,7 @@ async def {name}{signature}:
     ) -> AsyncGenerator[Any, None]:
         """The items as the function gives them, but for those that were given already."""
         self.misses += 1
-        params = await to_thread(self.recorded, miss, params)
+        params, args, kwargs = await to_thread(self.prepared, miss, params, args, kwargs)
         source = self.function(*args, **kwargs)
         with await to_thread(Recording, self, miss, params) as recording:
             try:

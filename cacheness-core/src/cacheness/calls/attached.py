@@ -26,6 +26,7 @@ ABOUT_A_CALL: dict[str, str] = {
     "cache_invalidate": "cache_invalidate",
     "cache_refresh": "cache_refresh",
     "cache_explain": "cache_explain",
+    "cache_ref": "cache_ref",
     "is_cached": "is_cached",
 }
 """The same, of what takes the arguments of a call: a bound method's takes its object first."""
@@ -37,6 +38,7 @@ def attach(wrapper: Callable[..., Any], calls: Calls) -> Any:
     if not hasattr(calls.function, "__name__"):  # a partial
         wrapped.__module__, _, wrapped.__qualname__ = calls.name.partition(":")
         wrapped.__name__ = wrapped.__qualname__.rpartition(".")[2]
+    calls.wrapped = wrapped
     for name, method in (ABOUT_THE_FUNCTION | ABOUT_A_CALL).items():
         setattr(wrapped, name, getattr(calls, method))
     return wrapped

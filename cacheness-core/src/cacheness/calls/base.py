@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cacheness.engine import Engine
     from cacheness.explanation import Explanation
     from cacheness.keys.record import RecordedParams
+    from cacheness.ref import CacheRef
 
 __all__ = ["CacheInfo", "Calls", "Miss"]
 
@@ -74,6 +75,8 @@ class Calls:
     """The source of the wrapper; see `Binding.compile`."""
     way: Literal["read", "mapped", "lazy"] = "read"
     """How results are read."""
+    wrapped: Callable[..., Any]
+    """The function as it is called, which answers from the cache."""
 
     def __init__(
         self, function: Callable[..., Any], cache: UnifiedCache | None, options: dict[str, Any]
@@ -236,11 +239,21 @@ class Calls:
         """The parameters of an entry; a wrapper with ``key=`` gives none."""
         return self.params_of(args, kwargs) if params is None else params
 
-    def recorded(self, miss: Miss, params: Any) -> Any:
-        """The parameters with what is kept of them, taken before the call can change them."""
-        if params is None or not miss.keep or not self.is_kept:
-            return params
-        return self._record(params)
+    def prepared(
+        self, miss: Miss, params: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        """The same, just before the function is called.
+
+        The parameters with what is kept of them, before the call can change them; refs
+        among the arguments as their values.
+        """
+        if params is not None and miss.keep and self.is_kept:
+            params = self._record(params)
+        if "cacheness.ref" in sys.modules:
+            from cacheness.ref import resolved
+
+            args, kwargs = resolved(args, -1), resolved(kwargs, -1)
+        return params, args, kwargs
 
     def _record(self, params: dict[str, Any]) -> RecordedParams:
         from cacheness.keys.record import default_values, record
@@ -390,6 +403,17 @@ class Calls:
             self.name, self._function_key, self.digest, self._code, self.options.secret
         )
         return adopt(self.cache, present, from_digest)
+
+    def cache_ref(self, *args: Any, **kwargs: Any) -> CacheRef[Any]:
+        """A small handle on the result of this call, which need not be stored yet."""
+        from cacheness.ref import CacheRef, Here
+
+        if self.way == "lazy":
+            raise TypeError(
+                f"{self.name} gives a stream, which a ref can't stand for: cache a function that "
+                "returns a list"
+            )
+        return CacheRef(self.name, self.cache_key(*args, **kwargs), Here(self, args, kwargs))
 
     def keys_of_entries(self, key: str) -> tuple[str, ...]:
         """The keys under which what is known of a call is stored."""

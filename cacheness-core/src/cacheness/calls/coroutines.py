@@ -78,7 +78,7 @@ async def {name}{signature}:
     ) -> Any:
         """Await the function, and store what comes of it where it is to be kept."""
         self.misses += 1
-        params = await to_thread(self.recorded, miss, params)
+        params, args, kwargs = await to_thread(self.prepared, miss, params, args, kwargs)
         check = None
         if self.options.check_mutation:
             from cacheness.calls.mutation import MutationCheck

@@ -51,7 +51,7 @@ def {name}{signature}:
     ) -> Any:
         """Call the function, and store what comes of it where it is to be kept."""
         self.misses += 1
-        params = self.recorded(miss, params)
+        params, args, kwargs = self.prepared(miss, params, args, kwargs)
         check = None
         if self.options.check_mutation:
             from cacheness.calls.mutation import MutationCheck

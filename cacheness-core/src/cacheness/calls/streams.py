@@ -78,7 +78,8 @@ def {name}{signature}:
     ) -> Generator[Any, None, Any]:
         """The items as the function gives them, but for those that were given already."""
         self.misses += 1
-        params = self.recorded(miss, self.params_to_record(params, args, kwargs))
+        params = self.params_to_record(params, args, kwargs)
+        params, args, kwargs = self.prepared(miss, params, args, kwargs)
         source = self.function(*args, **kwargs)
         with Recording(self, miss, params) as recording:
             try:
