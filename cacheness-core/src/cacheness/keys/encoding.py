@@ -106,7 +106,7 @@ class FunctionKey:
     `part_digests` and `params_digest` with the same pieces.
 
     The parameters are hashed apart from the code, so that `rekeyed` can name a call again
-    after an edit by their digest alone; that takes 0.2 µs more than one hash of both.
+    after an edit by their digest alone; that takes 0.45 µs more than one hash of both.
     """
 
     __slots__ = ("_head", "key_prefix", "version")
