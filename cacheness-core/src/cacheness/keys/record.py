@@ -73,11 +73,15 @@ def record(
 
 
 def default_values(function: Callable[..., Any]) -> dict[str, object]:
-    """The defaults of a function's parameters, by name."""
+    """The defaults of a function's parameters, by name; of one in C that does not tell, none."""
     from inspect import Parameter, signature
 
+    try:
+        parameters = signature(function).parameters
+    except ValueError:
+        return {}
     return {
         name: parameter.default
-        for name, parameter in signature(function).parameters.items()
+        for name, parameter in parameters.items()
         if parameter.default is not Parameter.empty
     }
