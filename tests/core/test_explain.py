@@ -447,6 +447,7 @@ def test_an_entry_of_the_same_key_in_another_namespace(cache):
     with UnifiedCache(cache.config.replace(namespace="mine")) as other:
         make_square(other)(4)
         told = make_square(other).cache_explain(3)
+        assert make_square(other).cache_explain(5).notes == ()
 
     assert told.notes == ("the namespace '' has an entry of this key",)
     assert told.stored_calls == 1
