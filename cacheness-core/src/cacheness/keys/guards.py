@@ -52,7 +52,7 @@ class Guards:
         self._absent.setdefault(id(namespace), (namespace, set()))[1].add(name)
 
     def value(self, encode: Callable[[], bytes], encoded: bytes) -> None:
-        """Something that can change encodes as before."""
+        """Something that can change gives the same bytes as before."""
         self._values.append((encode, encoded))
 
     def freeze(self) -> None:
@@ -69,8 +69,8 @@ class Guards:
     def hold(self) -> bool:
         """Whether all is as it was.
 
-        Hot path: 0.1 µs for a function or a constant, and 20 ns for a name of a
-        function, class or module, for whose kind ``==`` of tuples is identity in C.
+        [hot] 0.1 µs for a function or a constant, 20 ns for a name of a function, class or
+        module, for whose kind ``==`` of tuples is identity in C, and 1 µs for a small dict.
         """
         try:
             for fn, code, defaults, keywords in self._functions:
@@ -89,14 +89,15 @@ class Guards:
             for cell, contents in self._cells:
                 if cell.cell_contents is not contents:
                     return False
+            for encode, encoded in self._values:
+                if encode() != encoded:
+                    return False
         except (KeyError, ValueError):
-            # A name was deleted, a cell emptied, or a function replaced by an array.
+            # A name was deleted, a cell emptied, a function replaced by an array, or
+            # something that is not plain put into a plain container.
             return False
         for namespace, missing in self._absent.values():
             if not namespace.keys().isdisjoint(missing):
-                return False
-        for encode, encoded in self._values:  # noqa: SIM110 - a generator would cost 0.3 µs
-            if encode() != encoded:
                 return False
         return True
 
