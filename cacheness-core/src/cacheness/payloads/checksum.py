@@ -18,9 +18,10 @@ if TYPE_CHECKING:
         def hexdigest(self) -> str: ...
 
 
-__all__ = ["Checksum", "checksum_of"]
+__all__ = ["FAST", "Checksum", "checksum_of"]
 
-_FAST = "xxh3-128:"
+FAST = "xxh3-128:"
+"""How the checksums that find accidents begin."""
 _STRONG = "blake3:"
 
 
@@ -40,7 +41,7 @@ class Checksum:
     def __init__(self, algorithm: str) -> None:
         self._prefix = f"{algorithm.partition(':')[0]}:"
         self._hasher: Hasher
-        if self._prefix == _FAST:
+        if self._prefix == FAST:
             self._hasher = xxh3_128()
         elif self._prefix == _STRONG:
             from blake3 import blake3
@@ -61,7 +62,7 @@ class Checksum:
 def checksum_of(payload: Buffer, algorithm: str) -> str:
     """The checksum of a payload that is whole in memory; arguments as `Checksum`."""
     if algorithm.startswith("xxh3-128"):
-        return _FAST + xxh3_128_hexdigest(payload)
+        return FAST + xxh3_128_hexdigest(payload)
     checksum = Checksum(algorithm)
     checksum.update(payload)
     return checksum.text()
