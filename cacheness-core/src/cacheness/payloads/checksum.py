@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Protocol
 
     from cacheness.handlers.protocols import Buffer
@@ -53,6 +56,27 @@ class Checksum:
     def update(self, piece: Buffer) -> None:
         """Take in the next piece."""
         self._hasher.update(piece)
+
+    @contextmanager
+    def beside(self, buffer: Buffer) -> Iterator[None]:
+        """Take in a large buffer in another thread while the body uses it, too.
+
+        Both hashers let go of the interpreter meanwhile, so that 100 MB are written and
+        checksummed in the time of writing them alone.
+        """
+        from threading import Thread
+
+        thread = Thread(target=self._hasher.update, args=(buffer,), name="cacheness-checksum")
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads can be had
+            self._hasher.update(buffer)
+            yield
+            return
+        try:
+            yield
+        finally:
+            thread.join()
 
     def text(self) -> str:
         """``algorithm:hex`` of all pieces so far."""

@@ -29,6 +29,8 @@ CHUNK = 4 << 20
 """The core compresses this many bytes at a time."""
 _PIECE = 1 << 20
 """Checksummed and written at a time, so that it is still in the processor's cache."""
+_BESIDE = 16 << 20
+"""From this size a buffer is checksummed by a thread of its own, beside the writing."""
 
 
 class Encoded(NamedTuple):
@@ -421,9 +423,15 @@ def _until(buffers: Iterator[Buffer], limit: int) -> tuple[list[Buffer], int, bo
 
 
 def _checked(stream: Iterable[Buffer], checksum: Checksum) -> Iterator[Buffer]:
-    """The same bytes in small pieces, each checksummed just before it is written."""
+    """The same bytes, checksummed: small pieces just before they are written, large ones
+    while they are.
+    """
     for buffer in stream:
         view = memoryview(buffer).cast("B")
+        if len(view) >= _BESIDE:
+            with checksum.beside(view):
+                yield view
+            continue
         for at in range(0, len(view), _PIECE):
             piece = view[at : at + _PIECE]
             checksum.update(piece)
