@@ -36,10 +36,12 @@ AREAS = (
     "memory",
     "arrays",
     "keys",
+    "frames",
     "nested",
     "cold",
     "plugins",
     "processes",
+    "management",
     "growth",
     "peak",
 )

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Protocol
 
     from cacheness.handlers.protocols import Buffer
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
         def hexdigest(self) -> str: ...
 
 
-__all__ = ["FAST", "Checksum", "checksum_of"]
+__all__ = ["FAST", "Checksum", "checksum_of", "taken_in"]
 
+_APART = 16 << 20
+"""From this size a buffer is worth a thread for its checksum."""
 FAST = "xxh3-128:"
 """How the checksums that find accidents begin."""
 _STRONG = "blake3:"
@@ -58,29 +61,54 @@ class Checksum:
         self._hasher.update(piece)
 
     @contextmanager
-    def beside(self, buffer: Buffer) -> Iterator[None]:
-        """Take in a large buffer in another thread while the body uses it, too.
+    def _apart(self) -> Iterator[Callable[[Buffer], object]]:
+        """Give an `update` that returns at once: another thread takes the pieces in.
 
-        Both hashers let go of the interpreter meanwhile, so that 100 MB are written and
-        checksummed in the time of writing them alone.
+        It has done so when the body has ended; until then they have to stay as they are.
         """
+        from _queue import SimpleQueue
         from threading import Thread
 
-        thread = Thread(target=self._hasher.update, args=(buffer,), name="cacheness-checksum")
+        pieces: SimpleQueue[Buffer | None] = SimpleQueue()
+        follow = partial(_follow, self._hasher.update, pieces.get)
+        thread = Thread(target=follow, name="cacheness-checksum")
         try:
             thread.start()
         except RuntimeError:  # no more threads can be had
-            self._hasher.update(buffer)
-            yield
+            yield self._hasher.update
             return
         try:
-            yield
+            yield pieces.put
         finally:
+            pieces.put(None)
             thread.join()
 
     def text(self) -> str:
         """``algorithm:hex`` of all pieces so far."""
         return self._prefix + self._hasher.hexdigest()
+
+
+def taken_in(
+    pieces: Iterable[memoryview], checksum: Checksum, whole: memoryview
+) -> Iterator[memoryview]:
+    """The same pieces of a buffer, each taken in by the checksum by the time all were given.
+
+    Each just before it is given, and of a large buffer by another thread, in the time in
+    which the caller writes it or the next one is read. Both let go of the interpreter.
+    """
+    if len(whole) >= _APART:
+        with checksum._apart() as update:
+            yield from _updated(pieces, update)
+    else:
+        yield from _updated(pieces, checksum.update)
+
+
+def _updated(
+    pieces: Iterable[memoryview], update: Callable[[Buffer], object]
+) -> Iterator[memoryview]:
+    for piece in pieces:
+        update(piece)
+        yield piece
 
 
 def checksum_of(payload: Buffer, algorithm: str) -> str:
@@ -90,3 +118,8 @@ def checksum_of(payload: Buffer, algorithm: str) -> str:
     checksum = Checksum(algorithm)
     checksum.update(payload)
     return checksum.text()
+
+
+def _follow(update: Callable[[Buffer], object], next_piece: Callable[[], Buffer | None]) -> None:
+    while (piece := next_piece()) is not None:
+        update(piece)

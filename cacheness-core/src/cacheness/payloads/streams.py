@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from cacheness.payloads.checksum import taken_in
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,8 +19,6 @@ CHUNK = 4 << 20
 """The core compresses this many bytes at a time."""
 _PIECE = 1 << 20
 """Checksummed and written at a time, so that it is still in the processor's cache."""
-_BESIDE = 16 << 20
-"""From this size a buffer is checksummed by a thread of its own, beside the writing."""
 
 
 class Compressed:
@@ -72,20 +72,15 @@ def until(buffers: Iterator[Buffer], limit: int) -> tuple[list[Buffer], int, boo
 
 
 def checked(stream: Iterable[Buffer], checksum: Checksum) -> Iterator[Buffer]:
-    """The same bytes, checksummed.
+    """The same bytes in small pieces, which the checksum takes in on the way.
 
-    Small pieces are just before they are written, large ones while they are.
+    All of a buffer's by the time that the next one is asked for, since that may lie in the
+    same memory.
     """
     for buffer in stream:
         view = memoryview(buffer).cast("B")
-        if len(view) >= _BESIDE:
-            with checksum.beside(view):
-                yield view
-            continue
-        for at in range(0, len(view), _PIECE):
-            piece = view[at : at + _PIECE]
-            checksum.update(piece)
-            yield piece
+        pieces = (view[at : at + _PIECE] for at in range(0, len(view), _PIECE))
+        yield from taken_in(pieces, checksum, view)
 
 
 def pieces_of(file_path: str) -> Iterator[bytes]:
