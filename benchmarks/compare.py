@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Compares cacheness with its peers, and with the least work that could do the job.
 
-    uv run python benchmarks/compare.py                 all areas, under three minutes
+    uv run python benchmarks/compare.py                 all areas, some five minutes
     uv run python benchmarks/compare.py small arrays    some of them
     uv run python benchmarks/compare.py --json          for programs
     uv run python benchmarks/compare.py --readme        and writes the table of the README
@@ -21,12 +21,11 @@ import platform
 import sys
 import tempfile
 import warnings
-from dataclasses import asdict
 from importlib.metadata import version
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from measuring import Row, figure, markdown
+from measuring import Row, figure, listed, markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +47,7 @@ AREAS = (
 README = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "README.md")
 BEGIN = "<!-- written by benchmarks/compare.py --readme -->"
 END = "<!-- end of what it writes -->"
-PEERS = ("diskcache", "joblib", "cachier", "numpy", "blosc2")
+PEERS = ("diskcache", "joblib", "cachier", "numpy", "blosc2", "pandas", "pyarrow")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -107,8 +106,8 @@ def _as_text(rows: Sequence[Row], seconds: float) -> str:
 
 
 def _as_json(rows: Sequence[Row], seconds: float) -> str:
-    listed = [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in rows]
-    return json.dumps({"machine": _machine(), "seconds": seconds, "rows": listed}, indent=2)
+    told = {"machine": _machine(), "seconds": seconds, "rows": listed(rows)}
+    return json.dumps(told, indent=2)
 
 
 def _write_readme(rows: Sequence[Row]) -> None:
