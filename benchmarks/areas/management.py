@@ -109,7 +109,7 @@ def _selected(cache: UnifiedCache, limit: sqlite3.Connection, count: int) -> Ite
         ("query_meta", "SELECT", asked, asked_theirs),
         ("touch_batch", "UPDATE", touched, touched_theirs),
     ):
-        taken = interleaved({"ours": ours, "theirs": theirs}, rounds=41, number=10)
+        taken = interleaved({"ours": ours, "theirs": theirs}, rounds=21, number=5)
         told = f"{what} of {GROUP} among {count:,}"
         yield Row(told, taken["ours"], f"limit: {peer} by prefix", taken["theirs"], 1.5, 1.2)
 
