@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 COMPRESSORS = (
-    "auto",
     "none",
+    "auto",
     "gzip",
     "blosc2-lz4",
     "blosc2-zstd",
@@ -91,6 +91,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _results(folder: str) -> Iterator[Result]:
+    told: dict[str, Any]
     with UnifiedCache(folder, signing_key="a key of the benchmark's own") as cache:
         for name, value in _kinds().items():
             plain = None
@@ -101,9 +102,12 @@ def _results(folder: str) -> Iterator[Result]:
                 if compressor == "none":
                     plain = result.stored
                 yield result
-        frame = mixed(300_000)
+        frame, plain = mixed(300_000), None
         for way in ("arrow", "parquet"):
-            yield _measured(cache, "mixed frame", frame, way, {"options": {"format": way}}, None)
+            told = {"options": {"format": way}}
+            result = _measured(cache, "frame, by format", frame, way, told, plain)
+            plain = plain or result.stored
+            yield result
 
 
 def _kinds() -> dict[str, Any]:
