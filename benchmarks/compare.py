@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Compares cacheness with its peers, and with the least work that could do the job.
 
-    uv run python benchmarks/compare.py                 all areas, under three minutes
+    uv run python benchmarks/compare.py                 all areas, some five minutes
     uv run python benchmarks/compare.py small arrays    some of them
     uv run python benchmarks/compare.py --json          for programs
-    uv run python benchmarks/compare.py --readme        and writes the table of the README
+    uv run python benchmarks/compare.py --readme        and writes its tables into README.md
+                                                        and docs/PERFORMANCE.md
 
 Peers run with their defaults; where one needs more to do the same work, a comment beside it
 says so. All sides of a row take turns in one run, and the row shows their medians: only the
@@ -20,13 +21,13 @@ import os
 import platform
 import sys
 import tempfile
+import traceback
 import warnings
-from dataclasses import asdict
 from importlib.metadata import version
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from measuring import Row, figure, markdown
+from measuring import Row, figure, listed, markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,17 +37,19 @@ AREAS = (
     "memory",
     "arrays",
     "keys",
+    "frames",
     "nested",
     "cold",
     "plugins",
     "processes",
+    "management",
     "growth",
     "peak",
 )
-README = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "README.md")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BEGIN = "<!-- written by benchmarks/compare.py --readme -->"
 END = "<!-- end of what it writes -->"
-PEERS = ("diskcache", "joblib", "cachier", "numpy", "blosc2")
+PEERS = ("diskcache", "joblib", "cachier", "numpy", "blosc2", "pandas", "pyarrow")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,12 +64,14 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 2
     start = perf_counter()
-    rows = list(_measure(options.areas or AREAS))
+    failed: list[str] = []
+    rows = list(_measure(options.areas or AREAS, failed))
     seconds = perf_counter() - start
-    print(_as_json(rows, seconds) if options.json else _as_text(rows, seconds))
+    print(_as_json(rows, seconds, failed) if options.json else _as_text(rows, seconds))
     if options.readme:
-        _write_readme(rows)
-    return 0
+        _write("README.md", _against_peers(rows))
+        _write("docs/PERFORMANCE.md", _as_text(rows, seconds))
+    return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("areas", nargs="*", type=_area, metavar="AREA", help=f"of {known}")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
-        "--readme", action="store_true", help="write the rows against peers into the README, too"
+        "--readme", action="store_true", help="write the tables of README.md and docs, too"
     )
     return parser
 
@@ -86,12 +91,17 @@ def _area(name: str) -> str:
     return name
 
 
-def _measure(areas: Iterable[str]) -> Iterable[Row]:
+def _measure(areas: Iterable[str], failed: list[str]) -> Iterable[Row]:
+    """The rows of the areas; one that fails is told of, and costs only its own rows."""
     for name in areas:
         area = importlib.import_module(f"areas.{name}")
         start = perf_counter()
-        with tempfile.TemporaryDirectory(prefix="cacheness-benchmark-") as folder:
-            yield from area.rows(folder)
+        try:
+            with tempfile.TemporaryDirectory(prefix="cacheness-benchmark-") as folder:
+                yield from area.rows(folder)
+        except Exception:  # noqa: BLE001  # whatever it is, it is told
+            failed.append(name)
+            traceback.print_exc()
         print(f"{name}: {perf_counter() - start:.0f} s", file=sys.stderr)
 
 
@@ -104,24 +114,34 @@ def _as_text(rows: Sequence[Row], seconds: float) -> str:
     )
 
 
-def _as_json(rows: Sequence[Row], seconds: float) -> str:
-    listed = [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in rows]
-    return json.dumps({"machine": _machine(), "seconds": seconds, "rows": listed}, indent=2)
+def _as_json(rows: Sequence[Row], seconds: float, failed: Sequence[str]) -> str:
+    told = {
+        "machine": _machine(),
+        "seconds": seconds,
+        "failed": failed,
+        "rows": listed(rows),
+    }
+    return json.dumps(told, indent=2)
 
 
-def _write_readme(rows: Sequence[Row]) -> None:
-    """Put the rows that compare with a peer between the README's two marks."""
-    with open(README, encoding="utf-8") as file:
-        before, _, rest = file.read().partition(BEGIN)
-    _, _, after = rest.partition(END)
+def _against_peers(rows: Sequence[Row]) -> str:
+    """The rows that compare with a peer."""
     lines = ["| | cacheness | peer | | ours / theirs |", "| --- | ---: | --- | ---: | ---: |"]
     for row in rows:
         if not row.against.startswith(("limit", "bare", "its size", "get among")):
             ours, theirs = figure(row.ours, row.unit), figure(row.theirs, row.unit)
             lines.append(f"| {row.what} | {ours} | {row.against} | {theirs} | {row.ratio:.2f} |")
-    table = "\n".join(lines)
-    with open(README, "w", encoding="utf-8") as file:
-        file.write(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")
+    return "\n".join(lines)
+
+
+def _write(name: str, text: str) -> None:
+    """Put a text between a document's two marks."""
+    path = os.path.join(ROOT, name)
+    with open(path, encoding="utf-8") as file:
+        before, _, rest = file.read().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def _machine() -> dict[str, str]:

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
+import json
 import statistics
-from dataclasses import dataclass
+import tempfile
+import warnings
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Row", "figure", "interleaved", "markdown", "once"]
+__all__ = ["Row", "figure", "interleaved", "listed", "markdown", "once", "report", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ def once(operation: Callable[[], object]) -> Callable[[int], object]:
 def markdown(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     head = ("what", "ours", "against", "theirs", "ratio", "target", "stretch", "")
-    lines = [head, ("---", "---:", "---", "---:", "---:", "---:", "---:", "---")]
+    rule = ("---", "---:", "---", "---:", "---:", "---:", "---:", "---")
+    lines = []
     for row in rows:
         sign = "≥ " if row.at_least else ""
         lines.append(
@@ -116,6 +121,12 @@ def markdown(rows: Sequence[Row]) -> str:
                 row.verdict,
             )
         )
+    return table(head, rule, lines)
+
+
+def table(head: Sequence[str], rule: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns stand below each other."""
+    lines = [head, rule, *body]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
         "| "
@@ -123,6 +134,26 @@ def markdown(rows: Sequence[Row]) -> str:
         + " |"
         for line in lines
     )
+
+
+def listed(rows: Iterable[Row]) -> list[dict[str, object]]:
+    """The rows as JSON objects, with their ratios and verdicts."""
+    return [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in rows]
+
+
+def report(description: str, rows: Callable[[str], Iterable[Row]], arguments: Sequence[str]) -> int:
+    """The command line of a benchmark: measure in a folder of its own, and print the rows."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(arguments)
+    # A cache that warns would be measured printing.
+    warnings.simplefilter("error")
+    with tempfile.TemporaryDirectory(prefix="cacheness-benchmark-") as folder:
+        measured = list(rows(folder))
+    print(json.dumps(listed(measured), indent=2) if options.json else markdown(measured))
+    return 0
 
 
 def figure(value: float, unit: str) -> str:

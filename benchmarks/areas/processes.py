@@ -24,7 +24,7 @@ PROCESSES = 4
 OPERATIONS = 5000
 ROUNDS = 5
 KEYS = 1000
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 def rows(folder: str) -> Iterator[Row]:

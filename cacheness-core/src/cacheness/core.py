@@ -224,8 +224,11 @@ class UnifiedCache(ManyEntries):
             key = params_key(fields)
         else:
             key = self._key(cache_key, entry_name(cache_key, params, fields))
-        way: Literal["read", "mapped"] = "mapped" if mmap else "read"
-        value = self.engine.read(key, prefix, ttl_seconds, options, way=way)
+        if mmap or options is not None or prefix is not None or ttl_seconds is not UNSET:
+            way: Literal["read", "mapped"] = "mapped" if mmap else "read"
+            value = self.engine.read(key, prefix, ttl_seconds, options, way=way)
+        else:
+            value = self.engine.read_by_key(key)
         return default if value is MISS or value is KEPT else value
 
     def get_or_compute(

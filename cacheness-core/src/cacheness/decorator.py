@@ -220,9 +220,10 @@ def cached(
             ``single_flight=False`` lets all who miss at once compute, ``flight_timeout``
             bounds the wait for whoever computes. ``check_mutation=True`` warns of a call
             that changes its arguments. ``on_error="raise"`` lets the cache's failures
-            through. ``mmap=True`` gives read-only views. ``memory=True``, or a size, gives
-            the cache its in-process tier if it has none: small results are then read from
-            memory, each time as an object of its own.
+            through. ``mmap=True`` gives read-only views. ``memory=True``, or a size, keeps
+            small results in the memory of the process too, each hit an object of its own;
+            ``memory="shared"`` gives all callers one object, of any size, which they must
+            not change.
 
     Raises:
         ConfigError: An option can't work.

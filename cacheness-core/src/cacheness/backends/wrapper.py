@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from _thread import _local, allocate_lock
 from collections import OrderedDict
-from time import monotonic
+from time import monotonic, time
 
 from cacheness.backends.base import MetadataBackend, plain_payload, stored_payload
 from cacheness.forks import renew_in_child
@@ -34,14 +34,26 @@ class MemoryCacheWrapper(MetadataBackend):
 
     What `find` gives is shared by all who ask: its metadata are to be read only.
 
+    Beside the payloads, values are kept that somebody has decoded and gave to `remember`:
+    `recall` gives what makes one of them again.
+
     Args:
         backend: Where the entries are recorded. It is closed with this object.
         max_bytes: How much to keep, roughly; what was read longest ago goes first, and
             what would fill more than a quarter is not kept.
         staleness: Seconds. Zero asks the backend at every read.
+        on_request: Keep nothing but what `remember` is given, so that `find` and the others
+            are never stale.
     """
 
-    def __init__(self, backend: MetadataBackend, *, max_bytes: int, staleness: float) -> None:
+    def __init__(
+        self,
+        backend: MetadataBackend,
+        *,
+        max_bytes: int,
+        staleness: float,
+        on_request: bool = False,
+    ) -> None:
         self.backend = backend
         self.capabilities = backend.capabilities
         self.blob_backend = backend.blob_backend
@@ -50,6 +62,7 @@ class MemoryCacheWrapper(MetadataBackend):
         self.directory = backend.directory
         self._max_bytes = max_bytes
         self._staleness = staleness
+        self._on_request = on_request
         self._mutex = allocate_lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
@@ -58,11 +71,77 @@ class MemoryCacheWrapper(MetadataBackend):
         self._seen = _local()
         renew_in_child(self)
 
+    def keep_up_to(self, max_bytes: int) -> None:
+        """Let it keep so much, if that is more than before."""
+        self._max_bytes = max(self._max_bytes, max_bytes)
+
     def after_fork(self) -> None:
         """In a child: begin empty, since a thread of the parent may have been at work."""
         self._mutex = allocate_lock()
         self._seen = _local()
         self._forget()
+
+    # --- values -----------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Changes whenever something is forgotten; ask before reading what is to be remembered."""
+        return self._epoch
+
+    def recall(self, cache_key: str, way: str = "") -> Callable[[], Any] | None:
+        """[hot] What gives the value that was remembered, or None. No lock, as in `find`; 0.3 µs.
+
+        Args:
+            cache_key: The entry.
+            way: As it was remembered.
+        """
+        if monotonic() >= self._check_at:
+            self._check()
+        kept = self._kept.get(cache_key)
+        if kept is None or kept.give is None or kept.way != way:
+            return None
+        if kept.expires_at is not None and time() >= kept.expires_at:
+            return None
+        try:
+            self._kept.move_to_end(cache_key)
+        except KeyError:
+            return None  # forgotten meanwhile
+        return kept.give
+
+    def remember(
+        self,
+        cache_key: str,
+        give: Callable[[], Any],
+        *,
+        size: int,
+        expires_at: float | None,
+        epoch: int,
+        way: str = "",
+    ) -> None:
+        """Keep what gives a value, for `recall`.
+
+        Args:
+            cache_key: The entry.
+            give: Called at each recall, by any thread.
+            size: Bytes that the value takes.
+            expires_at: When the entry expires.
+            epoch: What `epoch` was before the entry was read.
+            way: Tells apart ways of giving that do not replace each other.
+        """
+        size += _OVERHEAD
+        if 4 * size > self._max_bytes:
+            return
+        with self._mutex:
+            if epoch != self._epoch:
+                return
+            kept = self._kept.get(cache_key)
+            if kept is None:
+                self._kept[cache_key] = kept = _Kept(None, None)
+            kept.size += size - kept.value_size
+            self._bytes += size - kept.value_size
+            kept.value_size = size
+            kept.give, kept.way, kept.expires_at = give, way, expires_at
+            self._shrink()
 
     # --- what is kept -----------------------------------------------------------------
 
@@ -79,19 +158,18 @@ class MemoryCacheWrapper(MetadataBackend):
             self._kept.move_to_end(cache_key)
         except KeyError:
             return self._load(cache_key)
-        return payload
+        return payload or self._load(cache_key)
 
     def find_plain(self, cache_key: str) -> PlainPayload | None:
         """[hot] As `find`."""
         if monotonic() >= self._check_at:
             self._check()
         try:
-            plain = self._kept[cache_key].plain
+            kept = self._kept[cache_key]
             self._kept.move_to_end(cache_key)
         except KeyError:
-            loaded = self._load(cache_key)
-            return None if loaded is None else plain_payload(loaded)
-        return plain
+            return self._load_plain(cache_key)
+        return kept.plain if kept.payload else self._load_plain(cache_key)
 
     def get_entry(self, cache_key: str) -> Entry | None:
         from cacheness.backends.table import detached
@@ -107,6 +185,12 @@ class MemoryCacheWrapper(MetadataBackend):
             self._keep(cache_key, _Kept(stored_payload(entry), detached(entry)), epoch)
         return entry
 
+    def _load_plain(self, cache_key: str) -> PlainPayload | None:
+        if self._on_request:
+            return self.backend.find_plain(cache_key)
+        loaded = self._load(cache_key)
+        return None if loaded is None else plain_payload(loaded)
+
     def _load(self, cache_key: str) -> StoredPayload | None:
         epoch = self._epoch
         payload = self.backend.find(cache_key)
@@ -116,7 +200,9 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def _keep(self, cache_key: str, kept: _Kept, epoch: int) -> None:
         """Keep what was read, unless something was forgotten since the read began."""
-        if kept.payload[_INLINE] is None or 4 * kept.size > self._max_bytes:
+        if self._on_request or not kept.payload or kept.payload[_INLINE] is None:
+            return
+        if 4 * kept.size > self._max_bytes:
             return
         with self._mutex:
             if epoch != self._epoch:
@@ -124,8 +210,12 @@ class MemoryCacheWrapper(MetadataBackend):
             self._drop(cache_key)
             self._kept[cache_key] = kept
             self._bytes += kept.size
-            while self._bytes > self._max_bytes:
-                self._drop(next(iter(self._kept)))
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """Drop what was read longest ago, down to the bound; under the mutex."""
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._kept)))
 
     def _check(self) -> None:
         """Forget everything if somebody else may have changed the store.
@@ -324,13 +414,26 @@ _INLINE = 8
 class _Kept:
     """What is kept of one key."""
 
-    __slots__ = ("entry", "payload", "plain", "size")
+    __slots__ = (
+        "entry",
+        "expires_at",
+        "give",
+        "payload",
+        "plain",
+        "size",
+        "value_size",
+        "way",
+    )
 
-    def __init__(self, payload: StoredPayload, entry: Entry | None) -> None:
+    def __init__(self, payload: StoredPayload | None, entry: Entry | None) -> None:
         self.payload = payload
-        self.plain = plain_payload(payload)
+        self.plain = None if payload is None else plain_payload(payload)
         self.entry = entry
-        self.size = _OVERHEAD + sum(map(_weight, payload))
+        self.give: Callable[[], Any] | None = None
+        self.way = ""
+        self.expires_at: float | None = None
+        self.value_size = 0
+        self.size = 0 if payload is None else _OVERHEAD + sum(map(_weight, payload))
         if entry is not None:
             self.size += _OVERHEAD + sum(_weight(getattr(entry, name)) for name in _LARGE_FIELDS)
 

@@ -119,12 +119,18 @@ class Calls:
 
     def wrapper(self) -> Callable[..., Any]:
         """A function with the same signature that answers from the cache."""
-        made = {"lookup": self.lookup, "missed": self.missed, "miss": Miss}
+        made = {"lookup": self._lookup(), "missed": self.missed, "miss": Miss}
         if self.options.key is None:
             return self.binding.compile(self.template, made, self.keys.names)
         made["given_key"] = self.options.key
         template = self.template.replace("{values}", "({given_key}(*{args}, **{kwargs}),)")
         return self.binding.compile(template.replace("{params}", "None"), made)
+
+    def _lookup(self) -> Callable[..., Any]:
+        """The leanest way to look a call up that does what its options ask for."""
+        plain = self.way == "read" and not self.options.memory_bytes
+        own = type(self).lookup is not Calls.lookup
+        return self.lookup if own or plain else self.lookup_otherwise
 
     # --- looking up -------------------------------------------------------------------
 
@@ -133,9 +139,7 @@ class Calls:
         key = self.key_of(values)
         cache = self._cache
         try:
-            value = (default_cache() if cache is None else cache).engine.read(
-                key, None, UNSET, None, way=self.way
-            )
+            value = (default_cache() if cache is None else cache).engine.read_by_key(key)
         except (CachenessError, OSError) as error:
             return self.unread(key, error)
         if value is MISS or value is KEPT:
@@ -143,16 +147,27 @@ class Calls:
         self.hits += 1
         return value
 
+    def lookup_otherwise(self, values: tuple[Any, ...]) -> Any:
+        """As `lookup`, where results are read in another way: mapped, lazily, from memory."""
+        return self.read(self.key_of(values))
+
     def read(self, key: str) -> Any:
         """As `lookup`, by the key."""
         try:
-            value = self.engine.read(key, None, UNSET, None, way=self.way)
+            value = self._read(self.engine, key)
         except (CachenessError, OSError) as error:
             return self.unread(key, error)
         if value is MISS or value is KEPT:
             return Miss(key, keep=value is MISS)
         self.hits += 1
         return value
+
+    def _read(self, engine: Engine, key: str) -> Any:
+        if self.options.memory_bytes:
+            return engine.read_remembered(key, shared=self.options.memory_shared)
+        if self.way == "read":
+            return engine.read_by_key(key)
+        return engine.read(key, None, UNSET, None, way=self.way)
 
     def look_again(self, key: str) -> Any:
         """As `read`, of what was missed a moment ago: another miss is not counted."""
@@ -198,7 +213,7 @@ class Calls:
         try:
             remember_in(StoredDigests(self.cache))
             if self.options.memory_bytes:
-                self.engine.keep_in_memory(self.options.memory_bytes)
+                self.engine.request_memory(self.options.memory_bytes)
             is_open = True
         except ConfigError:
             raise

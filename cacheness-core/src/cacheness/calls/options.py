@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         check_mutation: bool
         on_error: Literal["compute", "raise"]
         mmap: bool
-        memory: bool | Size
+        memory: bool | Size | Literal["shared"]
 
 
 __all__ = ["CallOptions"]
@@ -75,7 +75,7 @@ class CallOptions:
         check_mutation: bool = False,
         on_error: Literal["compute", "raise"] | None = None,
         mmap: bool = False,
-        memory: bool | Size = False,
+        memory: bool | Size | Literal["shared"] = False,
     ) -> None:
         self.prefix = prefix
         self.key_prefix = key_prefix
@@ -109,7 +109,8 @@ class CallOptions:
             _one_of("on_error", on_error, "compute", "raise")
         self.on_error = on_error
         self.mmap = mmap
-        self.memory_bytes = _memory(memory)
+        self.memory_shared = memory == "shared"
+        self.memory_bytes = _memory(memory == "shared" or memory)
 
     @property
     def kept_after_expiry(self) -> float:

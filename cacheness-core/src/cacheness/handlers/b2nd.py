@@ -12,6 +12,7 @@ import numpy as np
 
 from cacheness.compressors.blosc2 import Blosc2Lz4Compressor
 from cacheness.compressors.blosc2_chunk import HEADER_BYTES, chunk_size, is_zeros
+from cacheness.handlers.pages import Pages
 from cacheness.handlers.slabs import byte_view, cut, slabs
 from cacheness.handlers.spool import Spool
 
@@ -206,6 +207,8 @@ def _template(
 def read_frame(frame: memoryview, layout: Layout) -> AnyArray:
     """Decompress a file into an array of unsigned bytes, chunk by chunk in place.
 
+    Memory of the file that belongs to the caller alone is given back on the way.
+
     Every size is checked before anything of it is made: the library is only ever given
     whole chunks of a known kind, and the memory that they fill.
 
@@ -215,6 +218,7 @@ def read_frame(frame: memoryview, layout: Layout) -> AnyArray:
     import blosc2
 
     chunks = _chunks(frame, layout)
+    pages, done = Pages(frame), 0
     data = np.zeros(layout.nbytes, np.uint8)
     padded = np.empty(layout.padded_bytes, np.uint8)
     try:
@@ -223,9 +227,11 @@ def read_frame(frame: memoryview, layout: Layout) -> AnyArray:
                 continue
             if end - start == layout.padded_bytes:
                 blosc2.decompress2(chunk, dst=data[start:end])
-                continue
-            blosc2.decompress2(chunk, dst=padded)
-            data[start:end] = padded[: end - start]
+            else:
+                blosc2.decompress2(chunk, dst=padded)
+                data[start:end] = padded[: end - start]
+            done += len(chunk)
+            pages.read_up_to(done)
     except RuntimeError as error:
         raise ValueError(f"not a Blosc2 frame: {error}") from error
     return data

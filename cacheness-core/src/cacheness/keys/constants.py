@@ -6,13 +6,15 @@ from __future__ import annotations
 import sys
 import types
 
+from cacheness.keys.encoding import SCALARS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, TypeAlias
 
     Constancy: TypeAlias = Literal["fixed", "mutable"]
 
-__all__ = ["constancy"]
+__all__ = ["constancy", "is_plain"]
 
 MOST_LEAVES = 100
 """The most values in all that a container which can change may hold to be compared by
@@ -44,6 +46,7 @@ _BY_PATH = frozenset(
         "zoneinfo.ZoneInfo",
     )
 )
+_SEQUENCES = frozenset({list, tuple, set, frozenset})
 _CODE = (type, types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -73,6 +76,20 @@ def constancy(value: object) -> Constancy | None:
         if leaves > (MOST_LEAVES if verdict == "mutable" else MOST_FIXED_LEAVES):
             return None
     return verdict
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is made of nothing but scalars, lists, tuples, sets and dicts.
+
+    Raises:
+        RecursionError: It contains itself or is nested too deeply.
+    """
+    kind = type(value)
+    if kind in SCALARS:
+        return True
+    if isinstance(value, dict):
+        return kind is dict and all(map(is_plain, value)) and all(map(is_plain, value.values()))
+    return kind in _SEQUENCES and all(map(is_plain, value))  # type: ignore[call-overload]  # a sequence
 
 
 def _is_leaf(value: Any) -> bool:

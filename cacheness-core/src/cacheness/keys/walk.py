@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import sys
 import types
+from functools import partial
 
 from blake3 import blake3
 
-from cacheness.keys.encoding import PART_BYTES, Memo, Unstable, encode, named
+from cacheness.keys.encoding import PART_BYTES, Memo, Unstable, encode, exact_bytes, named
 from cacheness.keys.guards import Guards
 from cacheness.keys.naming import function_name, public_name, type_name
 from cacheness.keys.origin import home_module, is_own, module_origin, origin_of
@@ -97,8 +98,8 @@ class Walk:
         return label
 
     def watch(self, value: object, encoded: bytes) -> None:
-        """Have a value that can change encoded anew at each call."""
-        from cacheness.keys.constants import constancy
+        """Have a value that can change looked at again at each call."""
+        from cacheness.keys.constants import constancy, is_plain
 
         def again() -> bytes:
             try:
@@ -106,8 +107,13 @@ class Walk:
             except (Unstable, RecursionError):
                 return b""
 
-        if constancy(value) != "fixed":
-            self.guards.value(again, encoded, of=value)
+        verdict = constancy(value)
+        if verdict == "fixed":
+            return
+        if verdict == "mutable" and is_plain(value):
+            self.guards.value(partial(exact_bytes, value), exact_bytes(value))
+        else:
+            self.guards.value(again, encoded)
 
     # --- what a value is --------------------------------------------------------------
 

@@ -55,16 +55,23 @@ def checked_size(payload: memoryview, logical: int) -> memoryview:
 def decompressed(
     stored: memoryview, sizes: Any, logical: int, decompress: Callable[..., Buffer]
 ) -> memoryview:
-    """Decompress chunk by chunk into one buffer; every number is checked before its use."""
+    """Decompress chunk by chunk into one buffer; every number is checked before its use.
+
+    What was decompressed is given back where nobody else has it.
+    """
+    from cacheness.handlers.pages import Pages
+
     if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
         raise ValueError("its chunk sizes are no list of sizes")
     target = private_buffer(logical)
+    pages = Pages(stored)
     at = done = 0
     for size in sizes:
         chunk = memoryview(decompress(stored[at : at + size], max_size=logical - done))
         target[done : done + len(chunk)] = chunk
         at += size
         done += len(chunk)
+        pages.read_up_to(at)
     if done != logical or at != len(stored):
         raise ValueError(f"its chunks give {done} bytes, not {logical}")
     return target

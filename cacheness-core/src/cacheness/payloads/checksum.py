@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import partial
+
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Protocol
 
     from cacheness.handlers.protocols import Buffer
@@ -18,9 +22,12 @@ if TYPE_CHECKING:
         def hexdigest(self) -> str: ...
 
 
-__all__ = ["Checksum", "checksum_of"]
+__all__ = ["FAST", "Checksum", "checksum_of", "taken_in"]
 
-_FAST = "xxh3-128:"
+_APART = 16 << 20
+"""From this size a buffer is worth a thread for its checksum."""
+FAST = "xxh3-128:"
+"""How the checksums that find accidents begin."""
 _STRONG = "blake3:"
 
 
@@ -40,7 +47,7 @@ class Checksum:
     def __init__(self, algorithm: str) -> None:
         self._prefix = f"{algorithm.partition(':')[0]}:"
         self._hasher: Hasher
-        if self._prefix == _FAST:
+        if self._prefix == FAST:
             self._hasher = xxh3_128()
         elif self._prefix == _STRONG:
             from blake3 import blake3
@@ -53,15 +60,66 @@ class Checksum:
         """Take in the next piece."""
         self._hasher.update(piece)
 
+    @contextmanager
+    def _apart(self) -> Iterator[Callable[[Buffer], object]]:
+        """Give an `update` that returns at once: another thread takes the pieces in.
+
+        It has done so when the body has ended; until then they have to stay as they are.
+        """
+        from _queue import SimpleQueue
+        from threading import Thread
+
+        pieces: SimpleQueue[Buffer | None] = SimpleQueue()
+        follow = partial(_follow, self._hasher.update, pieces.get)
+        thread = Thread(target=follow, name="cacheness-checksum")
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads can be had
+            yield self._hasher.update
+            return
+        try:
+            yield pieces.put
+        finally:
+            pieces.put(None)
+            thread.join()
+
     def text(self) -> str:
         """``algorithm:hex`` of all pieces so far."""
         return self._prefix + self._hasher.hexdigest()
 
 
+def taken_in(
+    pieces: Iterable[memoryview], checksum: Checksum, whole: memoryview
+) -> Iterator[memoryview]:
+    """The same pieces of a buffer, each taken in by the checksum by the time all were given.
+
+    Each just before it is given, and of a large buffer by another thread, in the time in
+    which the caller writes it or the next one is read. Both let go of the interpreter.
+    """
+    if len(whole) >= _APART:
+        with checksum._apart() as update:
+            yield from _updated(pieces, update)
+    else:
+        yield from _updated(pieces, checksum.update)
+
+
+def _updated(
+    pieces: Iterable[memoryview], update: Callable[[Buffer], object]
+) -> Iterator[memoryview]:
+    for piece in pieces:
+        update(piece)
+        yield piece
+
+
 def checksum_of(payload: Buffer, algorithm: str) -> str:
     """The checksum of a payload that is whole in memory; arguments as `Checksum`."""
     if algorithm.startswith("xxh3-128"):
-        return _FAST + xxh3_128_hexdigest(payload)
+        return FAST + xxh3_128_hexdigest(payload)
     checksum = Checksum(algorithm)
     checksum.update(payload)
     return checksum.text()
+
+
+def _follow(update: Callable[[Buffer], object], next_piece: Callable[[], Buffer | None]) -> None:
+    while (piece := next_piece()) is not None:
+        update(piece)

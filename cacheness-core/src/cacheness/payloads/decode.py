@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from xxhash import xxh3_128_hexdigest
+
 from cacheness.errors import HandlerNotFoundError, PluginNotInstalledError
-from cacheness.payloads.checksum import checksum_of
+from cacheness.payloads.checksum import FAST, checksum_of
 from cacheness.payloads.context import EMPTY, GetContext
 from cacheness.payloads.refusals import UndecodableError
 
@@ -57,17 +59,31 @@ class Decoder:
     def read_plain(self, plain: PlainPayload, missing: object) -> Any:
         """[hot] Give the value of an entry of `MetadataBackend.find_plain`, or ``missing``.
 
-        One checksum and one call of the handler. Whatever is unusual gives ``missing``:
-        `read` then finds out what it is.
+        One checksum, written out where it is the usual one (0.2 µs of 1.2), and one call of
+        the handler. Whatever is unusual gives ``missing``: `read` then finds out what it is.
         """
-        loads = self._plain.get(plain[0]) or self._plain_loads(plain[0])
-        payload = plain[3]
-        if loads is None or checksum_of(payload, plain[1]) != plain[1]:
+        name, checksum, _, payload = plain
+        loads = self._plain.get(name) or self._plain_loads(name)
+        if loads is None:
+            return missing
+        if FAST + xxh3_128_hexdigest(payload) != checksum and (
+            checksum_of(payload, checksum) != checksum
+        ):
             return missing
         try:
             return loads(memoryview(payload), EMPTY, self._plain_context)
         except Exception:  # noqa: BLE001  # a handler's own errors are told by `read`
             return missing
+
+    def again(self, plain: PlainPayload, value: object) -> Callable[[], Any]:
+        """What gives the value anew that `read_plain` gave: by copies, or the handler."""
+        from functools import partial
+
+        from cacheness.payloads.copies import giver
+
+        loads = self._plain[plain[0]]
+        decode = partial(loads, memoryview(plain[3]), EMPTY, self._plain_context)
+        return giver(value) or decode
 
     def _plain_loads(self, name: str) -> Loads | None:
         """The ``loads`` of a handler that is met for the first time, where it is plain."""

@@ -14,7 +14,7 @@ from cacheness.errors import (
     SignatureError,
 )
 from cacheness.payloads.buffers import checked_size, decompressed, private_buffer
-from cacheness.payloads.checksum import Checksum, checksum_of
+from cacheness.payloads.checksum import Checksum, checksum_of, taken_in
 from cacheness.payloads.context import EMPTY, GetContext
 from cacheness.payloads.refusals import BadSignatureError, UndecodableError, not_installed
 
@@ -185,12 +185,9 @@ class Reading:
         blobs, name = self._reachable_blob()
         target = private_buffer(self._stored_bytes)
         checksum = Checksum(self._checksum) if compare else None
-        read = 0
         try:
-            for piece in blobs.read_into(name, target):
-                read += len(piece)
-                if checksum is not None:
-                    checksum.update(piece)
+            pieces = blobs.read_into(name, target)
+            read = sum(map(len, pieces if checksum is None else taken_in(pieces, checksum, target)))
         except ValueError as error:
             raise BlobCorruptedError(f"entry {self._cache_key}: {error}") from None
         if read != self._stored_bytes:

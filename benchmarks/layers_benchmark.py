@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""Shows where the time goes in a small hit and a small put, layer by layer.
+
+    uv run python benchmarks/layers_benchmark.py          half a minute
+    uv run python benchmarks/layers_benchmark.py --json   for programs
+
+Each layer is called by itself with what the one above hands it; an indented one is part of
+the one above it. The figures are the fastest of many rounds, since what is slower is the machine's
+doing. The last column is the share of the whole hit or put.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import sys
+import tempfile
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from areas.small import VALUE, score
+from cacheness import UnifiedCache
+from cacheness.backends.sqlite_rows import row_of
+from cacheness.engine import is_logged
+from cacheness.keys.encoding import params_key
+from measuring import figure, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Layer = tuple[str, Callable[[], object]]
+
+ROUNDS, NUMBER = 60, 300
+PARAMS = {"experiment": "a", "lr": 0.1, "step": 3}
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure the layers of each operation, and print a table or JSON."""
+    parser = argparse.ArgumentParser(description="Show where the time of a hit and a put goes.")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    options = parser.parse_args(arguments)
+    told = {}
+    with tempfile.TemporaryDirectory(prefix="cacheness-benchmark-") as folder:
+        for operation, layers in _operations(folder):
+            told[operation] = _fastest(layers)
+    if options.json:
+        print(json.dumps(told, indent=2))
+        return 0
+    for operation, taken in told.items():
+        whole = next(iter(taken.values()))
+        lines = [(name, figure(t, "s"), f"{t / whole:.0%}") for name, t in taken.items()]
+        print(table((operation, "takes", "of it"), ("---", "---:", "---:"), lines), end="\n\n")
+    return 0
+
+
+def _operations(folder: str) -> Iterator[tuple[str, list[Layer]]]:
+    with (
+        UnifiedCache(f"{folder}/disk") as cache,
+        UnifiedCache(f"{folder}/memory", memory_bytes="64 MiB") as memory,
+    ):
+        for each in (cache, memory):
+            each.put(VALUE, **PARAMS)
+            each.put(VALUE, KEY)
+        yield "a hit by parameters", _hit(cache)
+        yield "a hit by parameters, from memory", _hit_from_memory(memory)
+        yield "a decorated hit", _decorated(cache)
+        yield "a decorated hit, from memory", _decorated(memory)
+        yield "a put", _put(cache)
+
+
+def _hit(cache: UnifiedCache) -> list[Layer]:
+    engine = cache.engine
+    plain = engine.backend.find_plain(KEY)
+    if plain is None:
+        raise RuntimeError("a small value is no plain entry")
+    return [
+        ("cache.get(experiment=…, lr=…, step=…)", lambda: cache.get(**PARAMS)),
+        ("  params_key, remembered", lambda: params_key(PARAMS)),
+        ("  engine.read_by_key", lambda: engine.read_by_key(KEY)),
+        ("    backend.find_plain: SQLite", lambda: engine.backend.find_plain(KEY)),
+        ("    decoder.read_plain: checksum, JSON", lambda: engine._decoder.read_plain(plain, None)),
+        ("    hits.add", lambda: engine._hits.add(KEY)),
+        ("    is_logged", is_logged),
+    ]
+
+
+def _hit_from_memory(cache: UnifiedCache) -> list[Layer]:
+    engine = cache.engine
+    engine.read_by_key(KEY)
+    give = cache.engine.backend.recall(KEY)  # type: ignore[attr-defined]  # the wrapper
+    return [
+        ("cache.get(experiment=…, lr=…, step=…)", lambda: cache.get(**PARAMS)),
+        ("  params_key, remembered", lambda: params_key(PARAMS)),
+        ("  engine.read_by_key", lambda: engine.read_by_key(KEY)),
+        ("    tier.recall", lambda: engine.backend.recall(KEY)),  # type: ignore[attr-defined]
+        ("    copying the value", give),
+        ("    hits.add", lambda: engine._hits.add(KEY)),
+    ]
+
+
+def _decorated(cache: UnifiedCache) -> list[Layer]:
+    cached = cache.cached(score)
+    cached("a", 0.1, 3)
+    key = cached.cache_key("a", 0.1, 3)
+    return [
+        ('score("a", 0.1, 3)', lambda: cached("a", 0.1, 3)),
+        ("  cached.cache_key: binding, code, key", lambda: cached.cache_key("a", 0.1, 3)),
+        ("  engine.read_by_key", lambda: cache.engine.read_by_key(key)),
+        ("  the function itself, for comparison", lambda: score("a", 0.1, 3)),
+    ]
+
+
+def _put(cache: UnifiedCache) -> list[Layer]:
+    engine, numbers = cache.engine, itertools.count(1000)
+    encoder = engine._encoding()
+    encoded = encoder.encode(VALUE)
+    details = cache.details(PARAMS, "", "", None, (), None, None, False, ())
+    entry = engine._entry(KEY, VALUE, encoded, details)
+    if entry is None:
+        raise RuntimeError("JSON needs no signature")
+
+    def put_entry() -> None:
+        made = engine._entry(f"{next(numbers):032x}", VALUE, encoded, details)
+        if made is not None:
+            engine.backend.put_entry(made)
+
+    def key() -> str:
+        return params_key({**PARAMS, "step": next(numbers)})
+
+    return [
+        (
+            "cache.put(value, experiment=…, lr=…, step=…)",
+            lambda: cache.put(VALUE, experiment="a", lr=0.1, step=next(numbers)),
+        ),
+        ("  params_key, made", key),
+        ("  details: checks, parameters to record", lambda: _details(cache)),
+        ("  encoder.encode: handler, checks, JSON, checksum", lambda: encoder.encode(VALUE)),
+        ("  making the entry, backend.put_entry: SQLite", put_entry),
+        ("    making the entry", lambda: engine._entry(KEY, VALUE, encoded, details)),
+        ("    row_of", lambda: row_of(entry)),
+    ]
+
+
+def _details(cache: UnifiedCache) -> object:
+    return cache.details(PARAMS, "", "", None, (), None, None, False, ())
+
+
+def _fastest(layers: list[Layer]) -> dict[str, float]:
+    """Seconds a call, less what calling nothing takes."""
+    best: dict[str, float] = {}
+    named = [*layers, ("", lambda: None)]
+    gc.disable()
+    for _ in range(ROUNDS):
+        for name, layer in named:
+            start = perf_counter()
+            for _ in range(NUMBER):
+                layer()
+            taken = (perf_counter() - start) / NUMBER
+            best[name] = min(taken, best.get(name, taken))
+    gc.enable()
+    nothing = best.pop("")
+    return {name: taken - nothing for name, taken in best.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
