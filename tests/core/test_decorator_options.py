@@ -430,3 +430,22 @@ def test_a_default_cache_that_cant_be_reached_costs_a_warning(tmp_path, calls):
     assert f(1) == f(1) == 1
     assert f.cache_info() == (1, 3, 2)
     cacheness.configure()
+
+
+def test_key_is_called_with_the_arguments_as_they_were_given(cache):
+    asked = []
+
+    def by_day(day, **options):
+        asked.append((day, options))
+        return day.upper()
+
+    @cached(cache=cache, key=by_day)
+    def load(day, mode="fast", *, verbose=False):
+        return day, mode, verbose
+
+    assert load("mon") == load("MON", verbose=True) == ("mon", "fast", False)
+    assert load.cache_key("mon", verbose=True) == load.cache_key("Mon")
+    assert load.is_cached("mon", verbose=True)
+    assert asked[0] == ("mon", {})
+    assert ("MON", {"verbose": True}) in asked
+    assert load.cache_info().misses == 1

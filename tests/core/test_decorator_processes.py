@@ -77,6 +77,17 @@ if __name__ == "__main__":
     assert work.cache_info().misses == 0
 """
 
+DASK = """
+if __name__ == "__main__":
+    import dask
+
+    tasks = [dask.delayed(work)(x) for x in [1, 2, 1, 2]] + [dask.delayed(Model(3).predict)(5)]
+    results = dask.compute(*tasks, scheduler="processes", num_workers=2)
+    assert results == ([2], [4], [2], [4], 15), results
+    assert work(1) == [2]
+    assert work.cache_info().misses == 0
+"""
+
 BY_VALUE = """
 if __name__ == "__main__":
     import asyncio, pickle, subprocess
@@ -141,6 +152,12 @@ def test_a_pool_of_processes(tmp_path, method):
 
 def test_joblib(tmp_path):
     assert sorted(run(tmp_path, JOBLIB)) == ["predict 5", "work 1", "work 2"]
+
+
+def test_dask(tmp_path):
+    pytest.importorskip("dask")
+
+    assert sorted(run(tmp_path, DASK)) == ["predict 5", "work 1", "work 2"]
 
 
 def test_functions_that_travel_by_value(tmp_path):

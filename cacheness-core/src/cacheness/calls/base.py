@@ -62,6 +62,9 @@ class Miss:
         cache failed."""
 
 
+_ANY_ARGUMENTS = Binding(lambda *args, **kwargs: (args, kwargs))
+
+
 class Calls:
     """The calls of one function. Each kind of function has a subclass that answers a miss.
 
@@ -122,9 +125,10 @@ class Calls:
         made = {"lookup": self._lookup(), "missed": self.missed, "miss": Miss}
         if self.options.key is None:
             return self.binding.compile(self.template, made, self.keys.names)
+        # It is called as the function was, and may take fewer arguments than that.
         made["given_key"] = self.options.key
         template = self.template.replace("{values}", "({given_key}(*{args}, **{kwargs}),)")
-        return self.binding.compile(template.replace("{params}", "None"), made)
+        return _ANY_ARGUMENTS.compile(template.replace("{params}", "None"), made)
 
     def _lookup(self) -> Callable[..., Any]:
         """The leanest way to look a call up that does what its options ask for."""
