@@ -116,6 +116,11 @@ class Calls:
         return default_cache() if self._cache is None else self._cache
 
     @property
+    def names_cache(self) -> bool:
+        """Whether the function names a cache, and does not take the default one."""
+        return self._cache is not None
+
+    @property
     def engine(self) -> Engine:
         """The engine of `cache`."""
         return self.cache.engine
