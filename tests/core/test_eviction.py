@@ -205,12 +205,12 @@ def test_a_store_that_does_not_know_its_size_is_counted_from_time_to_time(tmp_pa
 
     for entry in entries[:512]:
         backend.put_entry(entry)
-        assert evictor.added(entry) == []
+        assert evictor.added(entry.stored_bytes) == []
     assert backend.counts == 2
     removed = []
     for entry in entries[512:]:
         backend.put_entry(entry)
-        removed += evictor.added(entry)
+        removed += evictor.added(entry.stored_bytes)
 
     assert [entry.cache_key for entry in removed] == [f"k{i}" for i in range(101)]
     assert backend.counts < 12

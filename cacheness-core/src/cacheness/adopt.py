@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from time import time
@@ -13,6 +12,7 @@ from cacheness.codenotes import known_code, note_code, noted
 from cacheness.differences import Difference, code_differences
 from cacheness.entry import Entry
 from cacheness.errors import ConfigError, HandlerNotFoundError, SignatureError
+from cacheness.generations import new_generation
 from cacheness.explanation import duration, size
 from cacheness.switch import is_off
 
@@ -222,7 +222,7 @@ def _changes(cache: UnifiedCache, present: Present, entry: Entry) -> dict[str, A
     if suffix == entry.cache_key or (suffix and not suffix.startswith("-")):
         return _ANOTHER
     cache_key = present.function_key.rekeyed(present.digest, params) + suffix
-    generation = int.from_bytes(os.urandom(8), "big") >> 1
+    generation = new_generation()
     try:
         if entry.signature is None and cache.engine.needs_signature(entry):
             return _UNSIGNED

@@ -18,6 +18,7 @@ from cacheness.errors import (
     SecurityWarning,
     warn,
 )
+from cacheness.generations import new_generation
 from cacheness.export_file import checked_pieces
 from cacheness.payloads.checksum import Checksum
 from cacheness.vetting import Vetting, message_of
@@ -261,7 +262,7 @@ class Arrivals:
         arrived = replace(
             entry,
             namespace=self._config.namespace,
-            generation=int.from_bytes(os.urandom(8), "big") >> 1,
+            generation=new_generation(),
             checksum=strong.text() if also else entry.checksum,
             signature=None,
             inline=inline,

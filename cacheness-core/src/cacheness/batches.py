@@ -69,7 +69,7 @@ def put_batch(
             engine.warn_of_prefix(other, prefix)
         for entry in prepared:
             engine.tell("put", entry.cache_key, entry.handler, entry.stored_bytes)
-            engine.make_room(entry)
+            engine.make_room(entry.stored_bytes)
     return keys
 
 

@@ -104,7 +104,7 @@ def update_data(
     engine.discard(old)
     _settle(engine, key, new.generation)
     engine.tell("put", key, new.handler, new.stored_bytes)
-    engine.make_room(new)
+    engine.make_room(new.stored_bytes)
     return True
 
 

@@ -128,7 +128,14 @@ class UnifiedCache(ManyEntries):
             TypeError: The entry is named by nothing, or by more than one thing.
         """
         named = entry_name(cache_key, params, fields)
-        key = self._key(cache_key, named)
+        key = checked_key(cache_key) if named is None else params_key(named)
+        if (
+            not (prefix or description or tags or pin or secret)
+            and ttl_seconds is UNSET
+            and custom_metadata is cost_seconds is handler is compressor is options is None
+            and self.engine.store_small(key, obj, named)
+        ):
+            return key
         details = self.details(
             named,
             prefix,

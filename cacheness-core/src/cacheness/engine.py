@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import errno
-import os
 import sys
 from _thread import allocate_lock
 from time import perf_counter, time
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from cacheness.payloads.signing import Signer
     from cacheness.plugins.registry import Registry
     from cacheness.progress import Progress
+    from cacheness.small_put import SmallPut
     from cacheness.tombstones import Why
     from cacheness.upkeep import Upkeep
 
@@ -89,6 +89,7 @@ class Engine:
         self._encoder: Encoder | None = None
         self._kept_up: Upkeep | None = None
         self._flights: Flights | None = None
+        self._small_put: SmallPut | None = None
         self._decoder = Decoder(self._registry, config, self.blobs, self._signing)
         self._hits = HitBuffer(self.backend, writes=not config.read_only)
         _living.add(self)
@@ -148,12 +149,39 @@ class Engine:
             if other.prefix != entry.prefix:
                 self.warn_of_prefix(other, entry.prefix)
         self.tell("put", key, entry.handler, entry.stored_bytes)
-        self.make_room(entry)
+        self.make_room(entry.stored_bytes)
         if entry.function is not None:
             self._hits.computed(entry.function, entry.prefix)
-            self._upkeep().sweep(entry.function, entry)
+            self.upkeep().sweep(entry.function, entry)
         self._hits.settle()
         return True
+
+    def store_small(self, key: str, obj: object, params: Mapping[str, object] | None) -> bool:
+        """[hot] `store` of a small value of which nothing but its name was said.
+
+        Returns:
+            False where it needs more than that; nothing was done then.
+        """
+        self.check_writable()
+        if is_off():
+            return False
+        small = self._small_put
+        if small is None:
+            from cacheness.small_put import SmallPut
+
+            small = self._small_put = SmallPut(self)
+        return small.store(key, obj, params)
+
+    def stored(self, key: str, handler: str, stored_bytes: int, other: Entry | None) -> None:
+        """[hot] What follows when an entry without a prefix took the place of another, or of none."""
+        if other is not None:
+            self.discard(other)
+            if other.prefix:
+                self.warn_of_prefix(other, "")
+        if self._observers or is_logged():
+            self.tell("put", key, handler, stored_bytes)
+        self.upkeep().make_room(stored_bytes)
+        self._hits.settle()
 
     def prepare(
         self,
@@ -182,7 +210,7 @@ class Engine:
         options: Mapping[str, Any] | None,
     ) -> Encoded | None:
         """The payload, which is written; None where it is larger than the cache may be."""
-        upkeep = self._upkeep()
+        upkeep = self.upkeep()
         upkeep.before_writing(key, obj)
         try:
             encoded = self._encoding().encode(
@@ -202,20 +230,21 @@ class Engine:
             return None
         return encoded
 
-    def make_room(self, entry: Entry) -> None:
-        """Remove what the bounds ask for after a put."""
-        self._upkeep().make_room(entry)
+    def make_room(self, stored_bytes: int) -> None:
+        """Remove what the bounds ask for after a put of so many bytes."""
+        self.upkeep().make_room(stored_bytes)
 
     def _entry(
         self, key: str, obj: object, encoded: Encoded, details: dict[str, Any]
     ) -> Entry | None:
         """The entry of an encoded payload; None where it needs a signature and no key is."""
         from cacheness.entry import build_entry
+        from cacheness.generations import new_generation
 
         now = time()
         ttl = details["ttl_seconds"]
         of = type(obj)
-        generation = int.from_bytes(os.urandom(8), "big") >> 1
+        generation = new_generation()
         signed = self.config.signing == "all" or (
             self.config.signing == "auto" and not encoded.data_only
         )
@@ -629,7 +658,8 @@ class Engine:
         both = (self.backend.directory, None if blobs is None else blobs.directory)
         return [path for path in both if path is not None]
 
-    def _upkeep(self) -> Upkeep:
+    def upkeep(self) -> Upkeep:
+        """What looks after the store at each put."""
         if self._kept_up is None:
             from cacheness.upkeep import Upkeep
 
@@ -696,7 +726,7 @@ class Engine:
     def settle(self, entry: Entry) -> None:
         """What follows when an entry was recorded otherwise than by `store`."""
         self.tell("put", entry.cache_key, entry.handler, entry.stored_bytes)
-        self.make_room(entry)
+        self.make_room(entry.stored_bytes)
 
     def discard(self, entry: Entry) -> None:
         """Remove the blob of an entry that no longer stands."""

@@ -51,10 +51,10 @@ class Evictor:
         self._entries = 0
         self._puts = _RECOUNT
 
-    def added(self, entry: Entry) -> list[Entry]:
-        """Take note of a put; give the entries that were removed for it."""
+    def added(self, stored_bytes: int) -> list[Entry]:
+        """Take note of a put of so many bytes; give the entries that were removed for it."""
         if not self._backend.knows_its_size:
-            self._size += entry.stored_bytes
+            self._size += stored_bytes
             self._entries += 1
             self._puts += 1
             if self._puts < _RECOUNT and not self._is_over():

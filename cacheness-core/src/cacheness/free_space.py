@@ -85,6 +85,13 @@ class FreeSpace:
         elif self._was_short or self._unseen > _LOOK_AFTER_BYTES or self._is_time():
             self._look(key, stored_bytes)
 
+    def goes_unnoticed(self, stored_bytes: int) -> bool:
+        """[hot] Whether a small payload is no reason to look at the disk; it is then counted."""
+        if self._was_short or self._unseen > _LOOK_AFTER_BYTES or monotonic() >= self._look_at:
+            return False
+        self._unseen += stored_bytes + _ENTRY_BYTES
+        return True
+
     def _is_time(self) -> bool:
         return monotonic() >= self._look_at
 

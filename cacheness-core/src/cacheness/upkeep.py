@@ -67,11 +67,18 @@ class Upkeep:
         self._space.after(key, stored_bytes, own_file=own_file)
         return True
 
-    def make_room(self, entry: Entry) -> None:
-        """Remove what the bounds ask for after a put."""
+    def goes_unnoticed(self, stored_bytes: int) -> bool:
+        """[hot] Whether a small payload may be stored without a look at the disk.
+
+        It then stands for `before_writing` and `admits`.
+        """
+        return self._space.goes_unnoticed(stored_bytes)
+
+    def make_room(self, stored_bytes: int) -> None:
+        """Remove what the bounds ask for after a put of so many bytes."""
         if self._bounded:
             policy = f"policy {self._engine.config.policy}"
-            self._remove(self._evictor.added(entry), "evicted", policy)
+            self._remove(self._evictor.added(stored_bytes), "evicted", policy)
 
     def sweep(self, function: str, entry: Entry) -> None:
         """Remove what older code of the entry's function left behind, from time to time."""

@@ -185,6 +185,54 @@ class MetadataBackend(ABC):
         """
         return None
 
+    def put_plain(
+        self,
+        namespace: str,
+        cache_key: str,
+        generation: int,
+        plain: PlainPayload,
+        distribution: str,
+        now: float,
+        ttl_seconds: float | None,
+        details: Mapping[str, Any],
+    ) -> Entry | None:
+        """`put_entry` of an entry that `find_plain` gives, and that is at its defaults else.
+
+        Args:
+            namespace: The namespace of this object, as an entry bears it.
+            cache_key: The entry's key.
+            generation: Its generation.
+            plain: What `find_plain` is to give, but for its expiry.
+            distribution: Where its handler came from.
+            now: When it was stored.
+            ttl_seconds: Its time to live.
+            details: Its ``params``, ``object_type`` and ``summary``.
+
+        Returns:
+            The entry that it displaced, or None.
+        """
+        from cacheness.entry import build_entry
+
+        handler, checksum, _, payload = plain
+        entry = build_entry(
+            namespace=namespace,
+            cache_key=cache_key,
+            generation=generation,
+            handler=handler,
+            checksum=checksum,
+            inline=payload,
+            stored_bytes=len(payload),
+            logical_bytes=len(payload),
+            distribution=distribution,
+            created_at=now,
+            renewed_at=now,
+            accessed_at=now,
+            ttl_seconds=ttl_seconds,
+            expires_at=None if ttl_seconds is None else now + ttl_seconds,
+            **details,
+        )
+        return self.put_entry(entry)
+
     def update_fields(
         self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None
     ) -> bool:

@@ -13,9 +13,10 @@ from cacheness.filters import cost_rank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from cacheness.backends.base import PlainPayload
     from cacheness.entry import Entry
 
 # Every statement is made of the column names of this package; values are always bound.
@@ -102,6 +103,7 @@ _ALWAYS = (
     "details",
     "inline",
 )
+_EXPIRING = (*_ALWAYS, "expires_at", "ttl_seconds")
 _always_of = attrgetter(*_ALWAYS[:-3])
 _OPTIONAL = (
     "handler_version",
@@ -173,6 +175,44 @@ def row_of(entry: Entry) -> tuple[tuple[str, ...], tuple[Any, ...]]:
             names.append(name)
             more.append(_dump(value) if name == "metadata" else value)
     return _ALWAYS + tuple(names), values + tuple(more)
+
+
+def plain_row(
+    namespace: str,
+    cache_key: str,
+    generation: int,
+    plain: PlainPayload,
+    distribution: str,
+    now: float,
+    ttl_seconds: float | None,
+    details: Mapping[str, Any],
+) -> tuple[str, tuple[Any, ...]]:
+    """[hot] The statement that puts what `MetadataBackend.put_plain` is given, and its values."""
+    handler, checksum, _, payload = plain
+    size = len(payload)
+    values = (
+        namespace,
+        cache_key,
+        generation,
+        handler,
+        checksum,
+        size,
+        size,
+        now,
+        distribution,
+        now,
+        now,
+        cost_rank(None, size, 0, now),
+        _dump(details if details["params"] else _without_params(details)),
+        payload,
+    )
+    if ttl_seconds is None:
+        return put_statement(_ALWAYS), values
+    return put_statement(_EXPIRING), (*values, now + ttl_seconds, ttl_seconds)
+
+
+def _without_params(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in details.items() if name != "params"}
 
 
 def described(entry: Entry) -> dict[str, Any]:

@@ -253,6 +253,22 @@ class MemoryCacheWrapper(MetadataBackend):
         with self._forgetting(entry.cache_key):
             return self.backend.put_entry(entry, if_absent=if_absent)
 
+    def put_plain(
+        self,
+        namespace: str,
+        cache_key: str,
+        generation: int,
+        plain: PlainPayload,
+        distribution: str,
+        now: float,
+        ttl_seconds: float | None,
+        details: Mapping[str, Any],
+    ) -> Entry | None:
+        with self._forgetting(cache_key):
+            return self.backend.put_plain(
+                namespace, cache_key, generation, plain, distribution, now, ttl_seconds, details
+            )
+
     def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
         with self._forgetting(cache_key):
             return self.backend.delete_entry(cache_key, if_generation=if_generation)

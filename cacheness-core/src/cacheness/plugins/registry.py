@@ -51,6 +51,7 @@ class LoadedHandler:
         "describe",
         "distribution",
         "dumps",
+        "dumps_plain",
         "extension",
         "fingerprint",
         "handler",
@@ -79,6 +80,7 @@ class LoadedHandler:
         self.verifies = handler.verifies
         # Each is an optional capability, which a handler has by defining it.
         self.dumps = getattr(handler, "dumps", None)
+        self.dumps_plain = getattr(handler, "dumps_plain", None)
         self.loads = getattr(handler, "loads", None)
         self.open = getattr(handler, "open", None)
         self.map = getattr(handler, "map", self.open)
@@ -195,7 +197,7 @@ class Registry:
 
     def handlers_for(self, obj: object) -> Iterator[LoadedHandler]:
         """The handlers that say they take the object, in the order in which to try them."""
-        for loaded in self._candidates(type(obj)):
+        for loaded in self.candidates(type(obj)):
             try:
                 takes = loaded.handler.can_handle(obj)
             except Exception as error:  # noqa: BLE001  # an author's code must not fail a put
@@ -210,7 +212,7 @@ class Registry:
 
     def fingerprinter(self, obj: object) -> Callable[[Any, Update], None] | None:
         """The ``fingerprint`` of the first handler registered for the object's type."""
-        for loaded in self._candidates(type(obj)):
+        for loaded in self.candidates(type(obj)):
             if loaded.fingerprint is not None and loaded.typed and loaded.handler.can_handle(obj):
                 fingerprint: Callable[[Any, Update], None] = loaded.fingerprint
                 return fingerprint
@@ -220,7 +222,7 @@ class Registry:
         """All handlers, in the order in which they are asked."""
         return [spec for spec, _ in self._ordered()]
 
-    def _candidates(self, of: type) -> tuple[LoadedHandler, ...]:
+    def candidates(self, of: type) -> tuple[LoadedHandler, ...]:
         """[hot] The handlers that a type's objects are shown to, in order.
 
         Remembered until another module is imported, since that may be the one by whose

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""Numbers the versions of entries."""
+
+from __future__ import annotations
+
+import os
+from _random import Random  # `random` itself takes 3 ms to import
+
+__all__ = ["new_generation"]
+
+
+def new_generation() -> int:
+    """[hot] A positive number of 63 bits that no other put will draw, in any process.
+
+    They tell apart, and keep no secret; asking the system for each takes 0.7 µs of a put.
+    """
+    return _numbers.getrandbits(63) or 1
+
+
+def _seed() -> int:
+    return int.from_bytes(os.urandom(32), "big")
+
+
+_numbers = Random(_seed())
+
+if hasattr(os, "register_at_fork"):
+    # Else a child would draw what its parent draws.
+    os.register_at_fork(after_in_child=lambda: _numbers.seed(_seed()))

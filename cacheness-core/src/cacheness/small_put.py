@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""The short way of a small value to the store, where nothing about it is unusual."""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING
+
+from xxhash import xxh3_128_hexdigest
+
+from cacheness.compressors.auto import SMALLEST
+from cacheness.errors import CannotHandleError
+from cacheness.generations import new_generation
+from cacheness.keys.summary import summarise_params
+from cacheness.payloads.checksum import FAST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cacheness.engine import Engine
+
+__all__ = ["SmallPut"]
+
+_LARGEST = {"auto": SMALLEST - 1, "none": 1 << 62}
+"""The largest payload that a compressor leaves as it is without a look."""
+
+
+class SmallPut:
+    """Stores values that one handler makes bytes of, and nothing else has a say in.
+
+    It is `Engine.store` with what is always the same left out, and writes the same row:
+    half of a small put was spent in making objects that say "as usual".
+
+    Args:
+        engine: The way for everything else.
+    """
+
+    __slots__ = ("_engine", "_handlers", "_largest", "_ttl")
+
+    def __init__(self, engine: Engine) -> None:
+        config, registry = engine.config, engine.registry
+        self._engine = engine
+        self._handlers = registry.candidates
+        self._ttl = config.default_ttl_seconds
+        self._largest = min(_LARGEST.get(config.compressor, -1), config.inline_bytes)
+        if config.signing == "all" or "inline" not in engine.backend.capabilities:
+            self._largest = -1
+        if config.max_size is not None:
+            self._largest = min(self._largest, config.max_size)
+
+    def store(self, key: str, obj: object, params: Mapping[str, object] | None) -> bool:
+        """[hot] Store a value of which nothing but its name was said.
+
+        Takes 45 µs, of which SQLite's statement is 20 to 25, where `Engine.store` takes 65.
+
+        Returns:
+            False where it needs more than this; nothing was done then.
+        """
+        of = type(obj)
+        loaded = self._handlers(of)[0]
+        engine = self._engine
+        if loaded.dumps_plain is None or loaded.name in engine.config.handler_options:
+            return False
+        try:
+            payload = loaded.dumps_plain(obj)
+        except CannotHandleError:
+            return False
+        if payload is None:
+            return False
+        size = len(payload)
+        upkeep = engine.upkeep()
+        if size > self._largest or not upkeep.goes_unnoticed(size):
+            return False
+        details = {
+            "params": summarise_params(params) if params else {},
+            "object_type": f"{of.__module__}.{of.__qualname__}",
+            "summary": loaded.describe(obj) if loaded.describe else of.__name__,
+        }
+        other = engine.backend.put_plain(
+            engine.config.namespace,
+            key,
+            new_generation(),
+            (loaded.name, FAST + xxh3_128_hexdigest(payload), None, payload),
+            loaded.distribution,
+            time(),
+            self._ttl,
+            details,
+        )
+        engine.stored(key, loaded.name, size, other)
+        return True
