@@ -30,6 +30,7 @@ OURS_AT_A_HIT = {
     "cacheness.backends.base",
     "cacheness.backends.sqlite",
     "cacheness.backends.sqlite_connections",
+    "cacheness.backends.sqlite_journal",  # likewise
     "cacheness.backends.statements",
     "cacheness.builtins",
     "cacheness.compressors",
@@ -39,6 +40,7 @@ OURS_AT_A_HIT = {
     "cacheness.core",
     "cacheness.engine",
     "cacheness.errors",
+    "cacheness.filesystem",  # where the file system has no device, which may be a network's
     "cacheness.forks",
     "cacheness.handlers",
     "cacheness.handlers.base",

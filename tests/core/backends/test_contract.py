@@ -24,6 +24,15 @@ class TestSQLiteBackend(MetadataBackendContract):
     persistent = True
 
 
+class TestSQLiteBackendOnANetworkFileSystem(MetadataBackendContract):
+    target = "cacheness.backends.sqlite:SQLiteBackend"
+    shared = True
+    persistent = True
+
+    def options(self, context: BackendContext) -> dict[str, Any]:
+        return {"journal": "rollback"}
+
+
 class TestJsonBackend(MetadataBackendContract):
     target = "cacheness.backends.json:JsonBackend"
     shared = True

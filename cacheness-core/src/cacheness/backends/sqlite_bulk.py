@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # ruff: noqa: S608
 
 __all__ = [
+    "RENEW",
     "delete_entries",
     "delete_expired",
     "delete_generations",
@@ -49,6 +50,12 @@ __all__ = [
     "touch",
 ]
 
+RENEW = (
+    "UPDATE entries SET worth = worth + (?1 - accessed_at), accessed_at = ?1, "
+    "renewed_at = ?1, expires_at = ?1 + ttl_seconds, "
+    "stale_until = ?1 + ttl_seconds + (stale_until - expires_at)"
+)
+"""An entry's worth is its last access, shifted by what it costs."""
 _MINE = "WHERE namespace = ?"
 _THESE = f"{_MINE} AND cache_key IN (SELECT value FROM json_each(?))"
 _KEYED = "WHERE cache_key = ? AND namespace = ?"
@@ -194,13 +201,7 @@ def delete_expired(connections: Connections, namespace: str, now: float) -> list
 def touch(connections: Connections, namespace: str, filter: Filter, now: float) -> int:
     """Renew what the filter selects as of now."""
     chosen = _select(connections, filter)
-    # An entry's worth is its last access, shifted by what it costs.
-    statement = (
-        "UPDATE entries SET worth = worth + (?1 - accessed_at), accessed_at = ?1, "
-        "renewed_at = ?1, expires_at = ?1 + ttl_seconds, "
-        "stale_until = ?1 + ttl_seconds + (stale_until - expires_at) "
-        f"{_MINE} AND (expires_at IS NULL OR expires_at > ?1) AND {chosen.sql}"
-    )
+    statement = f"{RENEW} {_MINE} AND (expires_at IS NULL OR expires_at > ?1) AND {chosen.sql}"
     touched = connections.change(statement, (now, namespace, *chosen.values))
     connections.wrote(touched)
     return touched

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
+    from cacheness.backends.sqlite_journal import Journal
     from cacheness.backends.sqlite_token import ChangeWatch
     from cacheness.backends.statements import Statements
 
@@ -52,13 +53,18 @@ class Connections:
         timeout: Seconds to wait for a lock.
         durable: Whether a commit survives a power loss.
         read_only: Whether the file is left as it is.
+        journal: ``"wal"``, or ``"rollback"`` where the machines that share the file share
+            no memory.
 
     Writers of several processes wait for each other here rather than in SQLite, whose
     steps are 1 to 100 ms: a transaction takes 0.03 ms.
     """
 
-    def __init__(self, path: str, *, timeout: float, durable: bool, read_only: bool) -> None:
+    def __init__(
+        self, path: str, *, timeout: float, durable: bool, read_only: bool, journal: Journal = "wal"
+    ) -> None:
         self.path = path
+        self.journal = journal
         self.timeout = timeout
         self.read_only = read_only
         self._durable = durable
@@ -164,9 +170,9 @@ class Connections:
 
         self.connection()
         self.rows("SELECT 1 FROM entries LIMIT 1")  # opens the index of the log
-        watch = ChangeWatch(
-            self.path, self.local.identity, lambda: self.row("PRAGMA data_version", ())[0]
-        )
+        # Without WAL there is no index of it that could tell.
+        identity = self.local.identity if self.journal == "wal" else None
+        watch = ChangeWatch(self.path, identity, lambda: self.row("PRAGMA data_version", ())[0])
         self.local.watch = watch
         return watch
 
@@ -282,12 +288,29 @@ class Connections:
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
+        if self.journal == "rollback":
+            self._set_up_rollback(connection)
+            return
         if _MAPPED:
             connection.execute(f"PRAGMA mmap_size = {_MAPPED}")
         if not self.read_only:
-            synchronous = "FULL" if self._durable else "NORMAL"
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            self._set_up_commits(connection)
+
+    def _set_up_commits(self, connection: sqlite3.Connection) -> None:
+        synchronous = "FULL" if self._durable else "NORMAL"
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+
+    def _set_up_rollback(self, connection: sqlite3.Connection) -> None:
+        """Nothing is mapped then: what another machine writes would not be seen."""
+        from cacheness.backends.sqlite_journal import use_rollback, wait_up_to
+
+        connection.execute("PRAGMA mmap_size = 0")
+        if not self.read_only:
+            use_rollback(connection)
+            wait_up_to(connection, self.timeout)
+            self._set_up_commits(connection)
+        wait_up_to(connection, min(self.timeout, 1.0))
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -358,6 +381,12 @@ class Connections:
                 f"{self.path} has the schema {version}, this cacheness knows up to "
                 f"{SCHEMA_VERSION}: upgrade cacheness-core, or name another directory"
             )
+        if self.journal == "wal" and not self.read_only:
+            (mode,) = self.row("PRAGMA journal_mode", ())
+            if mode != "wal":
+                from cacheness.backends.sqlite_journal import use_wal
+
+                use_wal(self.connection())
 
     def _version(self) -> int:
         row = self.row("PRAGMA user_version", ())
@@ -453,10 +482,25 @@ class _Transaction:
         failed = error if isinstance(error, sqlite3.Error) else None
         try:
             if error is None:
-                self._connection.execute("COMMIT")
+                self._commit()
                 return None
         except sqlite3.Error as refused:
             failed = refused
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         return failed
+
+    def _commit(self) -> None:
+        turns: _Turns | None = None
+        while True:
+            try:
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                # Somebody reads, which is in the way of a rollback journal only.
+                if not (_is_busy(error) and self._connection.in_transaction):
+                    raise
+                turns = turns or _Turns(self._of.timeout)
+                if not turns.wait(self._inside):
+                    raise
+            else:
+                return

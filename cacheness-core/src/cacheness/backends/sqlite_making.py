@@ -30,7 +30,8 @@ def make_file(connections: Connections, version: int, *, mode: int) -> None:
     """
     if not os.path.exists(connections.path) and _link_file(connections, version, mode):
         return
-    connections.rows("PRAGMA journal_mode = WAL")
+    if connections.journal == "wal":
+        connections.rows("PRAGMA journal_mode = WAL")
     with connections.transaction() as execute:
         _make_tables(execute, version)
     _set_mode(connections.path, mode)
@@ -40,12 +41,12 @@ def _link_file(connections: Connections, version: int, mode: int) -> bool:
     """Make the file whole under another name, and link it unless somebody was quicker.
 
     So those who make one cache at the same instant never wait for each other, and none
-    ever sees a file that is not in WAL mode yet. False where the file system has no links.
+    ever sees a file that has another journal yet. False where the file system has no links.
     """
     made = f"{connections.path}.{os.urandom(8).hex()}.tmp"
     try:
         with statements_of_this_thread():
-            _write_file(made, version)
+            _write_file(made, version, "WAL" if connections.journal == "wal" else "DELETE")
         _sync(made)
         _set_mode(made, mode)
         os.link(made, connections.path)
@@ -60,14 +61,14 @@ def _link_file(connections: Connections, version: int, mode: int) -> bool:
     return True
 
 
-def _write_file(path: str, version: int) -> None:
+def _write_file(path: str, version: int, journal: str) -> None:
     """Write a file with empty tables that nobody else knows of."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         _make_tables(connection.execute, version)
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_mode = {journal}")
     finally:
         connection.close()
 
