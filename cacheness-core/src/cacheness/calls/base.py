@@ -137,9 +137,11 @@ class Calls:
 
     def _lookup(self) -> Callable[..., Any]:
         """The leanest way to look a call up that does what its options ask for."""
-        plain = self.way == "read" and not self.options.memory_bytes
-        own = type(self).lookup is not Calls.lookup
-        return self.lookup if own or plain else self.lookup_otherwise
+        if type(self).lookup is not Calls.lookup:
+            return self.lookup
+        if self.way != "read":
+            return self.lookup_otherwise
+        return self.lookup_remembered if self.options.memory_bytes else self.lookup
 
     # --- looking up -------------------------------------------------------------------
 
@@ -156,8 +158,22 @@ class Calls:
         self.hits += 1
         return value
 
+    def lookup_remembered(self, values: tuple[Any, ...]) -> Any:
+        """[hot] As `lookup`, where results are kept in memory for this function."""
+        key = self.key_of(values)
+        cache = self._cache
+        try:
+            engine = (default_cache() if cache is None else cache).engine
+            value = engine.read_remembered(key, shared=self.options.memory_shared)
+        except (CachenessError, OSError) as error:
+            return self.unread(key, error)
+        if value is MISS or value is KEPT:
+            return Miss(key, keep=value is MISS)
+        self.hits += 1
+        return value
+
     def lookup_otherwise(self, values: tuple[Any, ...]) -> Any:
-        """As `lookup`, where results are read in another way: mapped, lazily, from memory."""
+        """As `lookup`, where results are read in another way: mapped or lazily."""
         return self.read(self.key_of(values))
 
     def read(self, key: str) -> Any:
