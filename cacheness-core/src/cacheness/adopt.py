@@ -12,8 +12,8 @@ from cacheness.codenotes import known_code, note_code, noted
 from cacheness.differences import Difference, code_differences
 from cacheness.entry import Entry
 from cacheness.errors import ConfigError, HandlerNotFoundError, SignatureError
-from cacheness.generations import new_generation
 from cacheness.explanation import duration, size
+from cacheness.generations import new_generation
 from cacheness.switch import is_off
 
 if TYPE_CHECKING:

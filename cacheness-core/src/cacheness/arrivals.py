@@ -18,8 +18,8 @@ from cacheness.errors import (
     SecurityWarning,
     warn,
 )
-from cacheness.generations import new_generation
 from cacheness.export_file import checked_pieces
+from cacheness.generations import new_generation
 from cacheness.payloads.checksum import Checksum
 from cacheness.vetting import Vetting, message_of
 

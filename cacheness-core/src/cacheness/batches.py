@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sized
 
 from cacheness.keys.encoding import params_key
 from cacheness.naming import checked_key
-from cacheness.outcomes import KEPT, MISS, OVERTAKEN
+from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
 from cacheness.progress import reporting
 from cacheness.spool import EntrySpool
 from cacheness.switch import is_off
@@ -81,21 +81,21 @@ def get_batch(
     ttl_seconds: Duration | None,
     options: Mapping[str, Any] | None,
 ) -> list[Any]:
-    """Read all entries by one statement, and then the value of each as `get` does."""
-    from cacheness.backends.base import stored_payload
-
+    """Read all payloads by one statement, and then the value of each as `get` does."""
+    is_plain = prefix is None and options is None and ttl_seconds is UNSET
     keys = [_key(name) for name in _several(names)]
-    entries = {} if is_off() or not keys else engine.backend.get_entries(list(dict.fromkeys(keys)))
+    payloads = {} if is_off() or not keys else engine.backend.find_many(list(dict.fromkeys(keys)))
     values = []
     for key in keys:
-        entry = entries.get(key)
-        if entry is None:
+        first = payloads.get(key)
+        if first is None:
             if not is_off():
                 engine.missed(key)
             values.append(default)
             continue
-        first = stored_payload(entry)
-        value = engine.read(key, prefix, ttl_seconds, options, first=first)
+        value = engine.read_found(key, first) if is_plain else MISS
+        if value is MISS:
+            value = engine.read(key, prefix, ttl_seconds, options, first=first)
         if value is OVERTAKEN:
             value = engine.read(key, prefix, ttl_seconds, options)
         values.append(default if value is MISS or value is KEPT else value)

@@ -132,7 +132,11 @@ class UnifiedCache(ManyEntries):
         if (
             not (prefix or description or tags or pin or secret)
             and ttl_seconds is UNSET
-            and custom_metadata is cost_seconds is handler is compressor is options is None
+            and custom_metadata is None
+            and cost_seconds is None
+            and handler is None
+            and compressor is None
+            and options is None
             and self.engine.store_small(key, obj, named)
         ):
             return key

@@ -173,7 +173,7 @@ class Engine:
         return small.store(key, obj, params)
 
     def stored(self, key: str, handler: str, stored_bytes: int, other: Entry | None) -> None:
-        """[hot] What follows when an entry without a prefix took the place of another, or of none."""
+        """[hot] What follows when an entry without a prefix took the place of another."""
         if other is not None:
             self.discard(other)
             if other.prefix:
@@ -345,6 +345,20 @@ class Engine:
             self._hits.timed.append((key, perf_counter() - began))
         if self._observers or is_logged():
             self.tell("hit", key, plain[0], len(plain[3]))
+        return value
+
+    def read_found(self, key: str, stored: StoredPayload) -> Any:
+        """The value of what was found, where it needs nothing but its handler; else MISS."""
+        from cacheness.backends.base import plain_payload
+
+        plain = plain_payload(stored)
+        if plain is None or (plain[2] is not None and time() >= plain[2]):
+            return MISS
+        value = self._decoder.read_plain(plain, MISS)
+        if value is not MISS:
+            self._hits.add(key)
+            if self._observers or is_logged():
+                self.tell("hit", key, plain[0], len(plain[3]))
         return value
 
     def read(

@@ -176,6 +176,11 @@ class MetadataBackend(ABC):
         entry = self.get_entry(cache_key)
         return None if entry is None else stored_payload(entry)
 
+    def find_many(self, cache_keys: Sequence[str]) -> dict[str, StoredPayload]:
+        """`find` of each that there is, by its key."""
+        found = self.get_entries(cache_keys)
+        return {cache_key: stored_payload(entry) for cache_key, entry in found.items()}
+
     def find_plain(self, cache_key: str) -> PlainPayload | None:
         """The payload of an entry that needs nothing but its handler to be read.
 
@@ -320,6 +325,13 @@ class MetadataBackend(ABC):
             for key, generation in generations.items()
             if (old := self.delete_entry(key, if_generation=generation)) is not None
         ]
+
+    def touch_entry(self, cache_key: str, prefix: str | None, *, now: float) -> bool | None:
+        """`touch_entries` of one, where it has this prefix, or any; whether there was one.
+
+        None from a backend that doesn't know better than to read and to update it.
+        """
+        return None
 
     def touch_entries(self, filter: Filter, *, now: float) -> int:
         """Set ``accessed_at`` and ``renewed_at``, and what expires anew from ``now``.

@@ -319,6 +319,10 @@ class MemoryCacheWrapper(MetadataBackend):
         with self._forgetting(*named):
             return self.backend.rename_entries(given)
 
+    def touch_entry(self, cache_key: str, prefix: str | None, *, now: float) -> bool | None:
+        with self._forgetting(cache_key):
+            return self.backend.touch_entry(cache_key, prefix, now=now)
+
     def touch_entries(self, filter: Filter, *, now: float) -> int:
         try:
             return self.backend.touch_entries(filter, now=now)
@@ -361,6 +365,9 @@ class MemoryCacheWrapper(MetadataBackend):
         return _Forgetting(self._forget, cache_keys)
 
     # --- passed on ----------------------------------------------------------------------
+
+    def find_many(self, cache_keys: Sequence[str]) -> dict[str, StoredPayload]:
+        return self.backend.find_many(cache_keys)
 
     def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
         return self.backend.get_entries(cache_keys)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""A small value stored by the short way is recorded as by the long one."""
+
+from dataclasses import replace
+
+import pytest
+
+from cacheness import UnifiedCache
+from cacheness.engine import Engine
+from cacheness.generations import new_generation
+from cacheness.testing.store import forked
+
+VALUE = {"score": 0.93, "classes": ["cat", "dog"]}
+
+
+@pytest.fixture(params=["sqlite", "json", "memory"])
+def cache(request, tmp_path):
+    options = {"metadata_backend": request.param, "default_ttl_seconds": 60, "namespace": "n"}
+    with UnifiedCache(tmp_path, **options) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("value", [VALUE, [1, 2], "text", 1, 0.5, True, None], ids=repr)
+def test_both_ways_record_the_same(cache, value):
+    cache.put(value, a=1, b="two")
+    short = cache.get_entry(a=1, b="two")
+    cache.put(value, a=1, b="two", cost_seconds=2)  # which the short way does not take
+    long = cache.get_entry(a=1, b="two")
+
+    now = {name: getattr(short, name) for name in ("created_at", "renewed_at", "accessed_at")}
+    assert short.generation != long.generation
+    assert short == replace(
+        long,
+        generation=short.generation,
+        cost_seconds=None,
+        expires_at=short.created_at + 60,
+        **now,
+    )
+    assert cache.get(a=1, b="two") == value
+
+
+def test_only_what_is_as_usual_goes_the_short_way(tmp_path, monkeypatch):
+    went_long = []
+    store = Engine.store
+
+    def counted(self, key, *arguments, **options):
+        went_long.append(key)
+        return store(self, key, *arguments, **options)
+
+    monkeypatch.setattr(Engine, "store", counted)
+    with UnifiedCache(tmp_path) as cache:
+        cache.put("first", "first")  # looks at the disk
+        cache.put(VALUE, "usual")
+        cache.put({"t": (1, 2)}, "a tuple")
+        cache.put(2**70, "beyond 64 bits")
+        cache.put("x" * 40_000, "large")
+        cache.put(VALUE, "prefixed", prefix="p")
+        cache.put(VALUE, "living", ttl_seconds=1)
+        cache.put(VALUE, "tagged", tags=["t"])
+        cache.put(VALUE, "handled", handler="pickle")
+    with UnifiedCache(tmp_path, signing="all", signing_key="k" * 32) as cache:
+        cache.put(VALUE, "signed")
+        assert cache.get_entry("signed").signature is not None
+
+    others = ["a tuple", "beyond 64 bits", "large", "prefixed", "living", "tagged", "handled"]
+    assert went_long == ["first", *others, "signed"]
+
+
+def test_the_short_way_replaces_what_was_there_and_its_blob(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(b"x" * 100_000, "key")
+        assert len(list((tmp_path / "blobs").rglob("*.bin"))) == 1
+
+        cache.put(VALUE, "key")
+
+        assert cache.get("key") == VALUE
+        assert not list((tmp_path / "blobs").rglob("*.bin"))
+
+
+def test_the_short_way_keeps_within_the_bounds(tmp_path):
+    with UnifiedCache(tmp_path, max_entries=5, max_size=10_000) as cache:
+        for number in range(30):
+            cache.put(VALUE, f"{number}")
+            assert len(cache) <= 5
+
+
+def test_a_forked_child_draws_other_generations():
+    ours = [forked(new_generation) for _ in range(3)]
+
+    assert len({*ours, new_generation()}) == 4
+    assert all(0 < number < 2**63 for number in ours)
