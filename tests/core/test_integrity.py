@@ -286,6 +286,70 @@ def test_what_another_object_holds_in_memory_is_no_orphan(tmp_path):
         np.testing.assert_array_equal(one["k"], LARGE)
 
 
+def apart(tmp_path, name, **options):
+    """A cache that shares only its blobs with others."""
+    blobs = {"blob_backend": "file", "blob_options": {"path": str(tmp_path / "blobs")}}
+    return UnifiedCache(tmp_path / name, **blobs, **options)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_where_two_caches_share_their_blobs_none_is_an_orphan(tmp_path, backend):
+    with (
+        apart(tmp_path, "one", metadata_backend=backend) as one,
+        apart(tmp_path, "two", metadata_backend=backend) as two,
+    ):
+        one.put(LARGE, "k")
+        orphan(one)
+        assert found(verify_integrity(one.engine, grace=-1)) == {"orphaned": 1}
+
+        assert found(repaired(two)) == {"out_of_reach": 1}, "also before it put any blob itself"
+        two.put(LARGE, "k")
+        for cache in (one, two):
+            report = repaired(cache)
+            assert report.ok
+            assert found(report) == {"out_of_reach": 1}
+            assert "1 other metadata store may name it" in report.out_of_reach[0].detail
+            assert collect_garbage(cache.engine, grace=-1).orphaned == 0
+            np.testing.assert_array_equal(cache["k"], LARGE)
+
+
+def test_a_copy_of_a_cache_shares_the_blobs_that_lie_elsewhere(tmp_path):
+    with apart(tmp_path, "one") as one:
+        one.put(LARGE, "k")
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    with apart(tmp_path, "one") as one, apart(tmp_path, "copy") as copy:
+        one.put(LARGE + 1, "new")
+
+        assert repaired(copy).repaired == 0
+        np.testing.assert_array_equal(one["new"], LARGE + 1)
+
+
+def test_a_cache_that_was_moved_with_its_blobs_still_finds_its_orphans(tmp_path):
+    with UnifiedCache(tmp_path / "old") as cache:
+        cache.put(LARGE, "k")
+        orphan(cache)
+    (tmp_path / "old").rename(tmp_path / "new")
+
+    with UnifiedCache(tmp_path / "new") as cache:
+        assert found(repaired(cache)) == {"orphaned": 1}
+        np.testing.assert_array_equal(cache["k"], LARGE)
+
+
+def test_an_owner_that_comes_while_blobs_are_listed_is_heeded(tmp_path):
+    with apart(tmp_path, "one") as one, apart(tmp_path, "two") as two:
+        one.put(LARGE, "k")
+        blobs = one.engine.blobs()
+        inner = blobs.iter_blobs
+
+        def put_meanwhile():
+            two.put(LARGE, "k")
+            return inner()
+
+        blobs.iter_blobs = put_meanwhile
+        assert found(repaired(one)) == {"out_of_reach": 1}
+        np.testing.assert_array_equal(two["k"], LARGE)
+
+
 def test_a_blob_that_is_named_while_blobs_are_listed_is_no_orphan(cache):
     cache.put(LARGE, "k")
     name = orphan(cache)

@@ -267,7 +267,7 @@ class Arrivals:
             signature=None,
             inline=inline,
             blob=blob,
-            blob_store=None if blob is None else self._engine.blobs().store_id,
+            blob_store=None if blob is None else self._engine.claimed_store(),
         )
         return self._signed(arrived) if signs else arrived
 

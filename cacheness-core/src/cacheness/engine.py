@@ -85,6 +85,7 @@ class Engine:
         self._requested: MemoryCacheWrapper | None = None
         self.backend = self._open_backend()
         self._blob_backend: BlobBackend | None = None
+        self._claimed: str | None = None
         self._signer: Signer | None = None
         self._encoder: Encoder | None = None
         self._kept_up: Upkeep | None = None
@@ -268,7 +269,7 @@ class Engine:
             signature=signature,
             inline=encoded.inline,
             blob=encoded.blob,
-            blob_store=None if encoded.blob is None else self.blobs().store_id,
+            blob_store=None if encoded.blob is None else self.claimed_store(),
             created_at=now,
             renewed_at=now,
             accessed_at=now,
@@ -649,6 +650,32 @@ class Engine:
             blobs = self._registry.blob_backend(name)(self._context, **self.config.blob_options)
             self._blob_backend = blobs
         return blobs
+
+    def claimed_store(self) -> str:
+        """The id of the blob store, which is told first whose entries name blobs in it."""
+        store = self.blobs().store_id
+        if store != self._claimed:
+            owner = self.owner()
+            if owner:
+                self.blobs().claim(owner)
+            self._claimed = store
+        return store
+
+    def owner(self) -> str | None:
+        """Whose entries name blobs, as the blob store is told; None where nobody can tell.
+
+        Where the blobs are not kept beside the entries, a directory of entries counts by its
+        path as well: a copy of it is another owner.
+        """
+        owner, records, blobs = (
+            self.backend.store_id,
+            self.backend.directory,
+            self.blobs().directory,
+        )
+        if not owner or records is None:
+            return owner
+        beside = blobs is not None and os.path.dirname(blobs) == os.path.normpath(records)
+        return owner if beside else f"{owner} {records}"
 
     @property
     def flights(self) -> Flights:

@@ -54,12 +54,19 @@ def sweep(engine: Engine, add: Add, *, repair: bool, grace: float) -> int:
         named = None
     try:
         if named is not None:
+            _check_sole_owner(engine)
             pending = _sweep_blobs(engine, named, add, repair=repair, grace=grace)
         _sweep_leftovers(engine, add, repair=repair, grace=grace)
+    except _NotOursAloneError as error:
+        add(Problem("out_of_reach", "blobs", f"no blob is taken for an orphan: {error}"))
     except (BackendUnavailableError, OSError) as error:
         add(Problem("out_of_reach", "blobs", f"the blobs can't be listed now: {error}"))
     _sweep_directory(engine, add, repair=repair, grace=grace)
     return pending
+
+
+class _NotOursAloneError(Exception):
+    """Another metadata store may name blobs in the same blob store."""
 
 
 # --- blobs ----------------------------------------------------------------------------------
@@ -89,6 +96,9 @@ def _deal_with(engine: Engine, suspects: dict[str, int], add: Add, *, repair: bo
         return
     for name in _iter_named(engine):
         suspects.pop(name, None)
+    # Whoever named one that we could not see has said so before.
+    if suspects:
+        _check_sole_owner(engine)
     for name, size in suspects.items():
         removed = repair and engine.blobs().delete(name)
         add(Problem("orphaned", name, "no entry names this blob", size, removed))
@@ -102,10 +112,27 @@ def _named_blobs(engine: Engine) -> array[int] | None:
     """
     if engine.backend.iter_blob_names() is None or not _sees_all(engine):
         return None
+    if engine.owner() is None or engine.blobs().owners() is None:
+        return None
     # Not an array yet: those can't be sorted in place.
     names = [int(name[3:19], 16) for name in _iter_named(engine) if BLOB_NAME.fullmatch(name)]
     names.sort()
     return array("Q", names)
+
+
+def _check_sole_owner(engine: Engine) -> None:
+    """See that no other metadata store names blobs in this store of blobs.
+
+    Raises:
+        _NotOursAloneError: One does.
+    """
+    others = len((engine.blobs().owners() or frozenset()) - {engine.owner()})
+    if others:
+        raise _NotOursAloneError(
+            f"the entries of {others} other metadata {'store' if others == 1 else 'stores'} may "
+            "name it; give each cache blobs of its own, or remove the mark of an owner that is "
+            "no more"
+        )
 
 
 def _is_among(named: array[int], name: str) -> bool:

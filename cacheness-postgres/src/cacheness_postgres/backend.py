@@ -90,6 +90,7 @@ class PostgresBackend(MetadataBackend):
         self._locks = AdvisoryLocks(self._database, schema)
         self._watcher = Watcher(self._database, schema, context.namespace)
         self._told = (self._watcher.channel, self._watcher.sender)
+        self._store_id: str | None = None
         self._closed = False
         try:
             self._reach(config, range_indexes)
@@ -260,6 +261,12 @@ class PostgresBackend(MetadataBackend):
         return int(self._fetch(self._statements.total, (self._namespace,))[0][0])
 
     # --- the store --------------------------------------------------------------------
+
+    @property
+    def store_id(self) -> str:
+        if self._store_id is None:
+            self._store_id = str(self._fetch(self._statements.store_id)[0][0])
+        return self._store_id
 
     def namespaces(self) -> list[str]:
         return [row[0] for row in self._fetch(self._statements.namespaces)]

@@ -32,6 +32,8 @@ CHUNK = 1 << 20
 """Bytes in a row. The server cuts them further; we only keep both ends' memory flat."""
 
 _PAGE = 1_000
+_OWNER = "owner "
+"""What the settings that name owners begin with."""
 
 
 class PostgresBlobBackend(BlobBackend):
@@ -78,6 +80,17 @@ class PostgresBlobBackend(BlobBackend):
             query = f"SELECT value FROM {self._schema}.settings WHERE name = 'store_id'"
             self._store_id = str(self._fetch(query)[0][0])
         return self._store_id
+
+    def claim(self, owner: str) -> None:
+        query = (
+            f"INSERT INTO {self._schema}.settings (name, value) VALUES (%b, '') "
+            "ON CONFLICT (name) DO NOTHING RETURNING true"
+        )
+        self._fetch(query, (f"{_OWNER}{owner}",))
+
+    def owners(self) -> frozenset[str]:
+        query = f"SELECT name FROM {self._schema}.settings WHERE starts_with(name, %b)"
+        return frozenset(row[0].removeprefix(_OWNER) for row in self._fetch(query, (_OWNER,)))
 
     def write(self, name: str, source: Iterable[Buffer]) -> int:
         chunks = _Chunks(source)

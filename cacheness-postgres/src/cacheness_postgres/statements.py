@@ -77,6 +77,7 @@ class Statements:
     count: str  # namespace
     total: str  # namespace
     namespaces: str
+    store_id: str
     read_notes: str  # namespace, kind
     write_notes: str  # namespace, kind, names, values
     add_notes: str  # namespace, kind, names, amounts
@@ -141,6 +142,7 @@ def statements(schema: str) -> Statements:
         count=f"SELECT count(*) FROM {entries} WHERE namespace = %b",
         total=f"SELECT coalesce(sum(stored_bytes), 0)::int8 FROM {entries} WHERE namespace = %b",
         namespaces=_namespaces(entries),
+        store_id=f"SELECT value FROM {schema}.settings WHERE name = 'store_id'",
         read_notes=f"SELECT name, value FROM {notes} WHERE namespace = %b AND kind = %b",
         write_notes=f"INSERT INTO {notes} (namespace, kind, name, value) "
         "SELECT %b, %b, n, v FROM unnest(%b::bytea[], %b::bytea[]) AS news (n, v) ORDER BY n "

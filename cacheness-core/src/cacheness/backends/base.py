@@ -484,6 +484,16 @@ class MetadataBackend(ABC):
 
     # --- the store --------------------------------------------------------------------
 
+    @property
+    def store_id(self) -> str | None:
+        """A random id that is kept in the store, so that two stores are told apart.
+
+        By it a blob store remembers whose entries name blobs in it. Empty where there is
+        none yet and the cache is read-only. None, the default, says that the backend can't
+        tell; then no blob is ever taken for an orphan.
+        """
+        return None
+
     def namespaces(self) -> list[str]:
         """The namespaces of the store that hold entries, sorted."""
         return sorted({summary["namespace"] for summary in self.iter_entry_summaries()})
@@ -491,8 +501,9 @@ class MetadataBackend(ABC):
     def iter_blob_names(self) -> Iterator[str] | None:
         """The blob of every entry that has one, of all namespaces of the store, streamed.
 
-        A blob that is not among them is an orphan and may be removed, so an entry that
-        stands from the call to the end is never left out. None, the default, says that the
+        A blob that is not among them, in a blob store that no other metadata store uses, is
+        an orphan and may be removed, so an entry that stands from the call to the end is
+        never left out. None, the default, says that the
         backend can't tell; then no blob is ever taken for an orphan.
         """
         return None

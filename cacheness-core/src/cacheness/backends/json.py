@@ -242,6 +242,12 @@ class JsonBackend(MetadataBackend):
 
     # --- the store --------------------------------------------------------------------
 
+    @property
+    def store_id(self) -> str:
+        from cacheness.payloads.layout import store_id
+
+        return store_id(self._context.directory, self._context.config)
+
     def namespaces(self) -> list[str]:
         with self._reading():
             return sorted(name for name, space in self._state.spaces.items() if len(space.table))

@@ -200,6 +200,10 @@ class MemoryBackend(MetadataBackend):
 
     # --- the store --------------------------------------------------------------------
 
+    @property
+    def store_id(self) -> str:
+        return self._store.id
+
     def namespaces(self) -> list[str]:
         with self._using() as (store, _):
             return sorted(name for name, table in store.tables.items() if len(table))
@@ -274,6 +278,7 @@ class _Store:
     """What the backend objects of one name share."""
 
     def __init__(self) -> None:
+        self.id = os.urandom(16).hex()
         self.mutex = RLock()
         self.tables: dict[str, EntryTable] = {}
         self.notes: dict[tuple[str, str], dict[str, Any]] = {}

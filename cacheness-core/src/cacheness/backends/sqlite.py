@@ -97,6 +97,7 @@ class SQLiteBackend(MetadataBackend):
             raise ConfigError(f"journal={journal!r} is neither 'wal' nor 'rollback'")
         config = context.config
         self._namespace = context.namespace
+        self._context = context
         self.directory = directory = context.make_directory()
         self._path = os.path.join(directory, "metadata.sqlite3")
         self._connections = Connections(
@@ -375,6 +376,12 @@ class SQLiteBackend(MetadataBackend):
         return evict(self._connections, self._namespace, policy, excess)
 
     # --- the store --------------------------------------------------------------------
+
+    @property
+    def store_id(self) -> str:
+        from cacheness.payloads.layout import store_id
+
+        return store_id(self._context.directory, self._context.config)
 
     def namespaces(self) -> list[str]:
         from cacheness.backends.sqlite_totals import namespaces

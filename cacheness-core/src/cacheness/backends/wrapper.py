@@ -399,6 +399,10 @@ class MemoryCacheWrapper(MetadataBackend):
     def victims(self, policy: str, size: int, count: int) -> list[Entry]:
         return self.backend.victims(policy, size, count)
 
+    @property
+    def store_id(self) -> str | None:
+        return self.backend.store_id
+
     def namespaces(self) -> list[str]:
         return self.backend.namespaces()
 

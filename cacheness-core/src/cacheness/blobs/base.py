@@ -51,6 +51,17 @@ class BlobBackend(ABC):
     def store_id(self) -> str:
         """A random id that is kept in the store, so that two stores are told apart."""
 
+    def claim(self, owner: str) -> None:  # noqa: B027  # keeping none is a choice
+        """Remember for good that the metadata store of this id names blobs here."""
+
+    def owners(self) -> frozenset[str] | None:
+        """All that was ever told to `claim`.
+
+        None, the default, says that the backend doesn't remember; then no blob is ever
+        taken for an orphan, since another metadata store may name it.
+        """
+        return None
+
     @abstractmethod
     def write(self, name: str, source: Iterable[Buffer]) -> int:
         """Store the buffers as one blob, whole or not at all, and give its size in bytes.

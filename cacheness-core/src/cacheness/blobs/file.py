@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
 from time import sleep, time
@@ -29,6 +30,8 @@ _HELD = 1 << 20
 _SMALL = 64 << 10
 """Smaller buffers are put together before they are written."""
 _STORE_ID = "store-id"
+_OWNER = re.compile(r"owner-[0-9a-f]{32}", re.ASCII)
+_LONGEST_OWNER = 1 << 16
 _KEEPS_OPEN_FILES = os.name == "nt"
 """Whether a blob that somebody has open can't be removed now, but only later."""
 _NO_FILE = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO})
@@ -76,10 +79,32 @@ class FileBlobBackend(BlobBackend):
                 self._make_root()
                 found = self._read_store_id()
         except OSError as error:
-            raise BackendUnavailableError(
-                f"the blob store {self._root} can't be reached: {error.strerror or error}"
-            ) from error
+            raise self._out_of_reach(error) from error
         return found
+
+    def claim(self, owner: str) -> None:
+        """A file for each, which two machines can make at the same time on any file system."""
+        from cacheness.payloads.layout import write_new_file
+
+        try:
+            self._make_root()
+            write_new_file(self._owner_path(owner), owner.encode(), self._mode)
+        except OSError as error:
+            raise self._out_of_reach(error) from error
+
+    def owners(self) -> frozenset[str]:
+        found = set()
+        try:
+            with Folder(self._root) as root:
+                for name in root.names():
+                    if _OWNER.fullmatch(name):
+                        with open(root.open(name, os.O_RDONLY), "rb", buffering=0) as file:
+                            found.add(file.read(_LONGEST_OWNER).decode("utf-8", "replace"))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise self._out_of_reach(error) from error
+        return frozenset(found)
 
     # --- single blobs -------------------------------------------------------------------
 
@@ -296,6 +321,17 @@ class FileBlobBackend(BlobBackend):
         path = os.path.join(self._root, _STORE_ID)
         if not os.path.lexists(path):
             write_new_file(path, os.urandom(16).hex().encode(), self._mode)
+
+    def _owner_path(self, owner: str) -> str:
+        from hashlib import blake2b
+
+        digest = blake2b(owner.encode(), digest_size=16).hexdigest()
+        return os.path.join(self._root, f"owner-{digest}")
+
+    def _out_of_reach(self, error: OSError) -> BackendUnavailableError:
+        return BackendUnavailableError(
+            f"the blob store {self._root} can't be reached: {error.strerror or error}"
+        )
 
     def _read_store_id(self) -> str:
         """The store's id; empty where there is none."""

@@ -44,6 +44,12 @@ class MemoryBlobBackend(BlobBackend):
     def store_id(self) -> str:
         return self._store.id
 
+    def claim(self, owner: str) -> None:
+        self._store.owners.add(owner)
+
+    def owners(self) -> frozenset[str]:
+        return frozenset(self._store.owners)
+
     def write(self, name: str, source: Iterable[Buffer]) -> int:
         check_blob_name(name)
         blob = bytearray()
@@ -89,6 +95,7 @@ class _Store:
 
     def __init__(self) -> None:
         self.id = os.urandom(16).hex()
+        self.owners: set[str] = set()
         self.blobs: dict[str, tuple[memoryview, float]] = {}
 
     def blob(self, name: str) -> memoryview:

@@ -5,17 +5,25 @@ from __future__ import annotations
 
 import os
 
-from cacheness.errors import ConfigError
+from cacheness.errors import BackendUnavailableError, ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cacheness.config import CacheConfig
 
-__all__ = ["FORMAT", "file_mode", "make_directory", "make_subdirectory", "write_new_file"]
+__all__ = [
+    "FORMAT",
+    "file_mode",
+    "make_directory",
+    "make_subdirectory",
+    "store_id",
+    "write_new_file",
+]
 
 FORMAT = 1
 """The version of the layout; a directory of a newer one is refused."""
 
+_STORE_ID = "store-id"
 _MARKER = "cacheness.json"
 _MARKER_TEXT = b'{"format": %d}\n' % FORMAT
 _TAG_TEXT = (
@@ -74,6 +82,27 @@ def _fill(directory: str, config: CacheConfig) -> None:
         (_MARKER, _MARKER_TEXT),
     ):
         write_new_file(f"{directory}/{name}", text, file_mode(config))
+
+
+def store_id(directory: str, config: CacheConfig) -> str:
+    """The random id of what is recorded in the cache's directory.
+
+    It is made by who asks first; empty where there is none and ``read_only=True`` makes none.
+
+    Raises:
+        BackendUnavailableError: It can't be read or made.
+    """
+    path = f"{directory}/{_STORE_ID}"
+    try:
+        if not config.read_only and not os.path.exists(path):
+            make_directory(directory, config)
+            write_new_file(path, os.urandom(16).hex().encode(), file_mode(config))
+        with open(path, encoding="ascii") as file:
+            return file.read(64)
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise BackendUnavailableError(f"{path} can't be read: {error}") from error
 
 
 def make_subdirectory(path: str, config: CacheConfig) -> None:

@@ -106,6 +106,25 @@ class BlobBackendContract(StoreContract):
             "use a buffer up before asking the source for the next one"
         )
 
+    def test_who_claims_the_store_is_remembered(
+        self, context: BackendContext, opened: list[Any], backend: BlobBackend
+    ) -> None:
+        before = backend.owners()
+        if before is None:
+            return  # then no blob is ever taken for an orphan
+        assert before == frozenset()
+
+        for owner in ("one", "two in /a/pläce", "one"):
+            backend.claim(owner)
+
+        assert backend.owners() == {"one", "two in /a/pläce"}
+        if self.shared:
+            again = self.make(context)
+            opened.append(again)
+            assert again.owners() == {"one", "two in /a/pläce"}
+        assert list(backend.iter_blobs()) == [], "what remembers an owner is no blob"
+        assert list(backend.iter_leftovers(older_than=-1)) == []
+
     def test_an_empty_blob_is_a_blob(self, backend: BlobBackend) -> None:
         assert backend.write(NAME, []) == 0
         assert backend.exists(NAME)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -86,6 +87,14 @@ class FsspecBlobBackend(BlobBackend):
             # Of several who made one at once, all take what stands in the end.
             self._id = fs.cat_file(path).decode()
         return self._id
+
+    def claim(self, owner: str) -> None:
+        digest = blake2b(owner.encode(), digest_size=16).hexdigest()
+        self._write(f"{self._root}/owner-{digest}", [owner.encode()])
+
+    def owners(self) -> frozenset[str]:
+        found = self._fs.glob(f"{self._root}/owner-*")
+        return frozenset(self._fs.cat_file(path).decode() for path in found)
 
     def write(self, name: str, source: Iterable[bytes | bytearray | memoryview]) -> int:
         return self._write(self._path(name), source)
