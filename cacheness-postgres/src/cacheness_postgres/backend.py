@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from cacheness.backends.base import BackendContext, Labels, StoredPayload
     from cacheness.config import CacheConfig
+    from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
     from cacheness_postgres.rows import Row
@@ -50,7 +51,7 @@ class PostgresBackend(MetadataBackend):
     looked for again at each use.
     """
 
-    capabilities = frozenset({"inline", "query", "lock", "watch", "transactions"})
+    capabilities = frozenset({"inline", "query", "lock", "watch", "transactions", "records"})
     blob_backend = "postgres"
     shared = True
 
@@ -116,6 +117,8 @@ class PostgresBackend(MetadataBackend):
 
     def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
         """[hot] One prepared upsert, which also gives what it displaced."""
+        if type(entry.custom_metadata) is not dict:
+            return self._put_with_record(entry, if_absent=if_absent)
         if if_absent:
             return self._add(entry)
         row = to_row(entry, self._distance())
@@ -148,6 +151,7 @@ class PostgresBackend(MetadataBackend):
         from dataclasses import replace
 
         select = f"{self._statements.get} FOR UPDATE"
+        records_change = "generation" in changes or "custom_metadata" in changes
 
         def update(session: Session) -> bool:
             cursor = session.cursor
@@ -155,10 +159,24 @@ class PostgresBackend(MetadataBackend):
             if row is None or (if_generation is not None and row[2] != if_generation):
                 return False
             distance = self._distance()
-            changed = to_row(replace(to_entry(row, distance), **changes), distance)
-            cursor.execute(*self._put(changed), prepare=self._database.prepares)
+            old = to_entry(row, distance)
+            changed = replace(old, **changes)
+            put = self._put(to_row(changed, distance))
+            if records_change:
+                from cacheness_postgres.records import change_record, write_records
+
+                change_record(cursor, self._schema, old, changes)
+                cursor.execute(*put, prepare=self._database.prepares)
+                if "custom_metadata" in changes:
+                    write_records(cursor, self._schema, [changed])
+            else:
+                cursor.execute(*put, prepare=self._database.prepares)
             return True
 
+        if type(changes.get("custom_metadata", {})) is not dict:
+            from cacheness_postgres.records import make_tables
+
+            make_tables(self._database, self._schema, [changes["custom_metadata"]])
         return self._database.transact(update)
 
     def record_hits(self, hits: Mapping[str, tuple[int, float]]) -> None:
@@ -225,6 +243,36 @@ class PostgresBackend(MetadataBackend):
         rows = self._fetch(self._statements.delete_many, values)
         return [to_entry(row[1:], self._distance()) for row in rows]
 
+    def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
+        if not generations:
+            return []
+        keys = sorted(generations)
+        values = (keys, [generations[key] for key in keys], self._namespace, *self._told)
+        rows = self._fetch(self._statements.delete_those, values)
+        return [to_entry(row[1:], self._distance()) for row in rows]
+
+    def delete_expired(self, now: float) -> list[Entry]:
+        now += self._distance()
+        values = (*(self._namespace, now, now) * 2, *self._told)
+        rows = self._fetch(self._statements.expire_all, values)
+        return [to_entry(row[1:], self._distance()) for row in rows]
+
+    def rename_entries(self, renames: Iterable[tuple[str, int, Mapping[str, Any]]]) -> list[str]:
+        from cacheness_postgres.bulk import rename_all
+
+        return rename_all(self._database, self._schema, self._namespace, renames, self._told)
+
+    def query_where(self, filter: Filter, expression: object) -> Iterator[str]:
+        from cacheness_postgres.selection import select_where
+
+        keys = select_where(self._database, self._schema, self._namespace, filter, expression)
+        return iter(keys)
+
+    def query_records(self, query: RecordQuery) -> Iterator[tuple[str, Any]]:
+        from cacheness_postgres.records import query_records
+
+        return query_records(self._database, self._schema, self._namespace, query)
+
     def touch_entries(self, filter: Filter, *, now: float) -> int:
         from cacheness_postgres.selection import touch
 
@@ -250,9 +298,16 @@ class PostgresBackend(MetadataBackend):
     def evict(
         self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
     ) -> list[Entry]:
-        """As the default, by one machine at a time, so that they don't evict for each other."""
-        with self.lock("cacheness:evict"):
-            return super().evict(policy, max_size=max_size, max_entries=max_entries, slack=slack)
+        """As the default, by one machine at a time, in one transaction."""
+        from cacheness_postgres.eviction import evict
+
+        def excess(count: int, size: int) -> tuple[int, int]:
+            return (
+                0 if max_size is None else self._excess(size, max_size, slack),
+                0 if max_entries is None else self._excess(count, max_entries, slack),
+            )
+
+        return evict(self._database, self._schema, self._namespace, policy, excess, self._told)
 
     def count(self) -> int:
         return int(self._fetch(self._statements.count, (self._namespace,))[0][0])
@@ -277,6 +332,11 @@ class PostgresBackend(MetadataBackend):
             for namespace, cache_key, blob in rows:
                 yield blob
                 last = (namespace, cache_key)
+
+    def check_store(self, *, repair: bool) -> list[str]:
+        from cacheness_postgres.checking import check_store
+
+        return check_store(self._database, self._schema, repair=repair)
 
     def read_notes(self, kind: str) -> dict[str, Any]:
         rows = self._fetch(self._statements.read_notes, (self._namespace, to_bytes(kind)))
@@ -356,6 +416,31 @@ class PostgresBackend(MetadataBackend):
             if found:
                 standing = to_entry(found[0], self._distance())
                 return None if standing.generation == entry.generation else standing
+
+    def _put_with_record(self, entry: Entry, *, if_absent: bool) -> Entry | None:
+        from cacheness_postgres.records import make_tables, write_records
+
+        make_tables(self._database, self._schema, [entry.custom_metadata])
+        row = to_row(entry, self._distance())
+
+        def put(session: Session) -> tuple[Any, ...] | None:
+            cursor, statements = session.cursor, self._statements
+            while True:
+                found = cursor.execute(f"{statements.standing} FOR UPDATE", row[:2]).fetchone()
+                if found is not None and if_absent:
+                    return found
+                if found is None:
+                    written = cursor.execute(statements.add, row).rowcount
+                else:
+                    written = cursor.execute(*self._put(row)).fetchall()[0][0]
+                if written:
+                    write_records(cursor, self._schema, [entry])
+                    return found
+
+        found = self._database.transact(put)
+        if found is None or found[2] == entry.generation:
+            return None
+        return to_entry(found, self._distance())
 
     def _put(self, row: Row) -> tuple[str, Row]:
         """The statement that puts a row on this server, and its values."""

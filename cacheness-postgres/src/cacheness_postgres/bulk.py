@@ -1,25 +1,28 @@
 # SPDX-License-Identifier: MIT
 # ruff: noqa: S608  # what is put into SQL is a checked schema name; all values are bound
-"""Many entries in one transaction: streamed in by ``COPY``, then merged."""
+"""Many entries written in one transaction: streamed in and merged, or given other keys."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
+from cacheness_postgres.records import follow, make_tables, write_records
 from cacheness_postgres.rows import COLUMNS, to_entry, to_row
-from cacheness_postgres.statements import KINDS, returned
+from cacheness_postgres.statements import KINDS, returned, statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from cacheness.entry import Entry
     from cacheness_postgres.connections import Database
     from cacheness_postgres.session import Session
 
-__all__ = ["put_all"]
+__all__ = ["put_all", "rename_all"]
 
 _ROWS = 10_000
 """Rows that are merged by one statement."""
@@ -46,6 +49,9 @@ def put_all(
         latest[entry.cache_key] = entry
     # All transactions take their row locks in this order, so none waits in a circle.
     ordered = [latest[key] for key in sorted(latest)]
+    recorded = [entry for entry in ordered if type(entry.custom_metadata) is not dict]
+    if recorded:
+        make_tables(database, schema, (entry.custom_metadata for entry in recorded))
 
     def merge(session: Session) -> list[Entry]:
         found: list[Entry] = []
@@ -53,6 +59,7 @@ def put_all(
             found += _merge(
                 session, schema, ordered[start : start + _ROWS], database.clock.distance
             )
+        write_records(session.cursor, schema, recorded)
         if found:
             session.cursor.execute("SELECT pg_notify(%b, %b)", (channel, sender))
         return found
@@ -63,6 +70,46 @@ def put_all(
         except _OvertakenError:
             continue
     return displaced
+
+
+def rename_all(
+    database: Database,
+    schema: str,
+    namespace: str,
+    renames: Iterable[tuple[str, int, Mapping[str, Any]]],
+    told: tuple[str, str],
+) -> list[str]:
+    """Give entries other keys, all in one transaction; give the keys of those that got them.
+
+    All rows that are named are read at first, and locked, so that each rename is decided on
+    what the ones before it left. A key that somebody else inserts meanwhile violates the
+    primary key; then the transaction is done again.
+    """
+    asked = list(renames)
+    names = sorted({name for key, _, to in asked for name in (key, to["cache_key"])})
+    does = statements(schema)
+
+    def rename(session: Session) -> list[str]:
+        cursor, distance = session.cursor, database.clock.distance
+        rows = cursor.execute(does.get_locked, (namespace, names), prepare=False).fetchall()
+        standing = {row[1]: to_entry(row, distance) for row in rows}
+        moves: list[tuple[Entry, Entry]] = []
+        for key, generation, changes in asked:
+            old = standing.get(key)
+            if old is None or old.generation != generation or changes["cache_key"] in standing:
+                continue
+            new = replace(standing.pop(key), **changes)
+            standing[new.cache_key] = new
+            moves.append((old, new))
+        for old, new in moves:
+            follow(cursor, schema, old, {"generation": new.generation})
+        values = [(*to_row(new, distance), namespace, old.cache_key) for old, new in moves]
+        if values:
+            cursor.executemany(does.rewrite, values)
+            cursor.execute(does.notify, told)
+        return [new.cache_key for _, new in moves]
+
+    return database.transact(rename) if asked else []
 
 
 def _merge(session: Session, schema: str, entries: list[Entry], distance: float) -> list[Entry]:

@@ -5,7 +5,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, cast, func, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    cast,
+    false,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Double, LargeBinary, Text
 
@@ -14,11 +27,12 @@ from cacheness_postgres.queries import compiled, translate
 from cacheness_postgres.rows import COLUMNS, to_entry, to_summary
 from cacheness_postgres.statements import statements
 from cacheness_postgres.tables import eviction_order, tables
+from cacheness_postgres.where import as_text, asking, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import FromClause
 
     from cacheness.entry import Entry
     from cacheness.filters import Filter
@@ -27,10 +41,20 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
-__all__ = ["delete", "key_query", "select_keys", "touch", "victim_query", "victims"]
+__all__ = [
+    "delete",
+    "key_query",
+    "select_keys",
+    "select_where",
+    "touch",
+    "victim_query",
+    "victims",
+]
 
 _BATCH = 2_000
 _FIRST_VICTIMS = 64
+_MARK = "cacheness_condition"
+"""Stands where a condition goes, which SQLAlchemy would quote again."""
 
 
 def select_keys(database: Database, schema: str, namespace: str, filter: Filter) -> list[str]:
@@ -46,6 +70,40 @@ def select_keys(database: Database, schema: str, namespace: str, filter: Filter)
         found.append((summary["created_at"] + distance, summary["cache_key"]))
     found.sort()
     return [key for _, key in found]
+
+
+def select_where(
+    database: Database, schema: str, namespace: str, filter: Filter, expression: object
+) -> list[str]:
+    """The cache keys of what the filter and the condition select, oldest first.
+
+    Raises:
+        TypeError: The expression is no condition of SQLAlchemy's.
+        ConfigError: It can't be evaluated on the table ``entries``.
+    """
+    if not isinstance(expression, ColumnElement):
+        raise TypeError(
+            f"where={expression!r} is no condition: give one on the columns of "
+            "cacheness.backends.sql.entries, such as entries.c.hits > 5"
+        )
+    distance = database.clock.distance
+    condition, bound = as_text(shifted(expression, distance), "where_")
+    column = tables(schema).entries.c
+    statement = (
+        select(column.created_at, column.cache_key)
+        .where(column.namespace == namespace, literal_column(_MARK))
+        .order_by(column.created_at, column.cache_key)
+    )
+    filtered = translate(filter, schema, distance)
+    certain = and_(column.exact.is_(None), filtered.clause) if filtered.is_exact else false()
+    doubtful = [summary["cache_key"] for summary in _looked_at(database, schema, namespace, filter)]
+    keys = bindparam(None, doubtful, type_=ARRAY(Text()))
+    text, values = compiled(statement.where(or_(certain, column.cache_key == func.any(keys))))
+    with asking(expression):
+        rows = database.fetch(
+            text.replace(_MARK, f"({condition})"), {**values, **bound}, prepare=False
+        )
+    return [row[1] for row in rows]
 
 
 def key_query(

@@ -52,6 +52,9 @@ _OLD = (
 """The row that an upsert replaced as one value: describing 36 columns to the client at every
 put takes longer than all else that we add to an upsert."""
 
+_OVER = "namespace = %b AND expires_at <= %b AND coalesce(stale_until, '-infinity') <= %b"
+"""Asked twice by a deletion: of what is to be locked, and of that as it is once it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statements:
@@ -60,22 +63,26 @@ class Statements:
     find: str  # namespace, cache_key
     get: str  # namespace, cache_key
     get_many: str  # namespace, cache_keys
+    get_locked: str  # namespace, cache_keys
     labels: str  # namespace, cache_keys
     put: str  # *row, channel, sender; from PostgreSQL 18 on
     put_locking: str  # namespace, cache_key, *row, channel, sender
     add: str  # *row
+    rewrite: str  # *row, namespace, cache_key
     standing: str  # namespace, cache_key
     delete: str  # namespace, cache_key, channel, sender
     delete_generation: str  # namespace, cache_key, generation, channel, sender
     delete_many: str  # namespace, cache_keys, channel, sender
     delete_those: str  # namespace, cache_keys, generations, channel, sender
     expire: str  # namespace, cache_key, generation, now, channel, sender
+    expire_all: str  # namespace, now, now, namespace, now, now, channel, sender
     hits: str  # cache_keys, counts, times, namespace
     page: str  # namespace, last cache_key
     keys: str  # namespace, last cache_key
     blobs: str  # last namespace, last cache_key
     count: str  # namespace
     total: str  # namespace
+    totals: str  # namespace
     namespaces: str
     store_id: str
     read_notes: str  # namespace, kind
@@ -99,6 +106,9 @@ def statements(schema: str) -> Statements:
         find=f"SELECT {FOUND} FROM {entries} WHERE {keyed}",
         get=f"SELECT {columns} FROM {entries} WHERE {keyed}",
         get_many=f"SELECT {columns} FROM {entries} WHERE namespace = %b AND cache_key = ANY(%b)",
+        get_locked=f"SELECT {columns} FROM {entries} WHERE namespace = %b "
+        "AND cache_key = ANY(%b) ORDER BY cache_key FOR UPDATE",
+        rewrite=f"UPDATE {entries} SET ({columns}) = ROW({values}) WHERE {keyed}",
         labels=f"SELECT cache_key, function, prefix, handler, cost_seconds, exact FROM {entries} "
         "WHERE namespace = %b AND cache_key = ANY(%b)",
         put=f"INSERT INTO {entries} AS e ({columns}) VALUES ({values}) "
@@ -123,6 +133,10 @@ def statements(schema: str) -> Statements:
         expire=_telling(
             f"DELETE FROM {entries} WHERE {keyed} AND generation = %b AND expires_at <= %b"
         ),
+        expire_all=_telling(
+            f"DELETE FROM {entries} WHERE {_OVER} AND cache_key IN (SELECT cache_key "
+            f"FROM {entries} WHERE {_OVER} ORDER BY cache_key FOR UPDATE)"
+        ),
         # Rows are locked in one order, so that two machines never wait for each other.
         hits=f"WITH news AS (SELECT * FROM unnest(%b::text[], %b::int8[], %b::float8[]) "
         f"AS n (k, count, at)), locked AS (SELECT e.cache_key FROM {entries} AS e JOIN news "
@@ -141,6 +155,8 @@ def statements(schema: str) -> Statements:
         "ORDER BY namespace, cache_key LIMIT 10000",
         count=f"SELECT count(*) FROM {entries} WHERE namespace = %b",
         total=f"SELECT coalesce(sum(stored_bytes), 0)::int8 FROM {entries} WHERE namespace = %b",
+        totals="SELECT count(*), coalesce(sum(stored_bytes), 0)::int8 "
+        f"FROM {entries} WHERE namespace = %b",
         namespaces=_namespaces(entries),
         store_id=f"SELECT value FROM {schema}.settings WHERE name = 'store_id'",
         read_notes=f"SELECT name, value FROM {notes} WHERE namespace = %b AND kind = %b",
