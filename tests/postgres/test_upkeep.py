@@ -103,8 +103,8 @@ def test_machines_that_evict_at_once_evict_as_one(
 
     def evict(backend: PostgresBackend) -> None:
         start.wait(30)
-        for entry in backend.evict("lru", max_size=None, max_entries=50, slack=0.5):
-            evicted.append(entry.cache_key)
+        removed = backend.evict("lru", max_size=None, max_entries=50, slack=0.5)
+        evicted.extend(entry.cache_key for entry in removed)
 
     threads = [threading.Thread(target=evict, args=(backend,)) for backend in backends]
     for thread in threads:

@@ -43,7 +43,7 @@ def test_conditions_and_filters_select_together_oldest_first(filled: PostgresBac
     assert asked(filled, entries.c.hits > 4) == ["odd", "c", "a"]
     assert asked(filled, entries.c.hits > 4, x=1) == ["odd", "a"]
     assert asked(filled, entries.c.hits > 4, tags="t") == ["a"]
-    assert asked(filled, entries.c.hits > 4, description="\0") == ["odd"]
+    assert asked(filled, entries.c.hits > 4, entry__description="\0") == ["odd"]
     assert asked(filled, entries.c.stored_bytes >= HUGE) == ["b"], "beyond 32 bits"
     assert asked(filled, entries.c.prefix.like("%\\%", escape="\\")) == ["c"]
     assert asked(filled, entries.c.cache_key.in_(["a", "b", "nope"])) == ["b", "a"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from sqlalchemy import ColumnElement, Integer, and_, literal_column
@@ -27,15 +27,15 @@ _OF_THE_CONDITION = ("22", "42")
 """Classes of errors that say that a statement makes no sense, or not on these values."""
 
 
-class _Dialect(PGDialect_psycopg):
+def _make_dialect() -> PGDialect_psycopg:
     """As SQLAlchemy's, but that an int is not said to be of 32 bits: our columns have 64."""
+    dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy gives it none
+    specs = dialect.colspecs.items()
+    dialect.colspecs = {kind: spec for kind, spec in specs if kind is not Integer}
+    return dialect
 
-    colspecs: ClassVar[dict[Any, Any]] = {
-        kind: spec for kind, spec in PGDialect_psycopg.colspecs.items() if kind is not Integer
-    }
 
-
-_dialect = _Dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives it none
+_dialect = _make_dialect()
 
 
 def as_text(expression: object, prefix: str) -> tuple[str, dict[str, Any]]:
