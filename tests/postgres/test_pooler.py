@@ -7,15 +7,19 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import column
 
+from cacheness.custom_metadata import parse_query, typed_metadata
 from cacheness.errors import BackendUnavailableError
 from cacheness.filters import Filter
+from cacheness.testing.metadata_records import SuiteRecord
 from cacheness_postgres.backend import PostgresBackend
 from cacheness_postgres.blobs import PostgresBlobBackend
 
@@ -104,7 +108,23 @@ def test_everything_works_through_a_pooler(
     assert pooled.update_fields("key", {"description": "new"})
     pooled.record_hits({"key": (3, 5.0)})
     assert pooled.count() == backend.count() == 201
-    assert len(pooled.delete_where(Filter.parse({"entry__generation__gte": 100}))) == 200
+    assert pooled.rename_entries([("k0", 100, {"cache_key": "new", "generation": 400})]) == ["new"]
+    assert len(pooled.evict("lru", max_size=None, max_entries=150, slack=0.0)) == 51
+    assert len(pooled.delete_where(Filter.parse({"entry__generation__gte": 100}))) >= 149
+
+
+def test_records_are_kept_through_a_pooler(through: Callable[..., PostgresBackend]) -> None:
+    pooled = through()
+    for turn in range(20):
+        record = typed_metadata(SuiteRecord("a", turn))
+        pooled.put_entry(replace(an_entry(generation=turn + 1), custom_metadata=record))
+    pooled.put_entries(
+        replace(an_entry(f"k{n}", n + 100), custom_metadata=typed_metadata(SuiteRecord("b", n)))
+        for n in range(20)
+    )
+
+    query = parse_query(SuiteRecord, (column("whole") > 18,), {})
+    assert sorted(key for key, _ in pooled.query_records(query)) == ["k19", "key"]
 
 
 def test_threads_through_a_pooler_do_not_mix(through: Callable[..., PostgresBackend]) -> None:

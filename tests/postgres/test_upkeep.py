@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -136,14 +137,23 @@ def test_an_index_that_is_missing_or_invalid_is_told_and_made(
     assert backend.check_store(repair=False) == []
 
 
-def test_a_schema_made_beforehand_lacks_nothing(
+def test_a_role_that_does_not_own_the_tables_tells_what_it_can_not_mend(
     admin: psycopg.Connection[Any], url: str, schema: str, tmp_path: Path
 ) -> None:
-    admin.execute(schema_sql(schema))
-    backend = PostgresBackend(context_for(tmp_path), url=url, schema=schema)
+    name = f"r_{uuid4().hex[:10]}"
+    admin.execute(f"CREATE ROLE {name} LOGIN")
+    try:
+        admin.execute(schema_sql(schema, grant_to=name))
+        backend = PostgresBackend(
+            context_for(tmp_path), url=url.replace("://postgres@", f"://{name}@"), schema=schema
+        )
+        assert backend.check_store(repair=True) == []
+        admin.execute(f"DROP INDEX {schema}.entries_by_content")
 
-    assert backend.check_store(repair=False) == []
-    backend.close()
+        assert len(backend.check_store(repair=True)) == 1
+        backend.close()
+    finally:
+        admin.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
 
 
 # --- orphans --------------------------------------------------------------------------------

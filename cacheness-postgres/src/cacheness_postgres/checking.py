@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy.schema import CreateIndex
 
+from cacheness.errors import ConfigError
 from cacheness_postgres.indexes import make_index
 from cacheness_postgres.tables import DIALECT, tables
 
@@ -33,13 +35,13 @@ def check_store(database: Database, schema: str, *, repair: bool) -> list[str]:
     Args:
         database: The connections.
         schema: Where the tables are.
-        repair: Make what is missing, and what is damaged anew, and give what is left.
+        repair: Make what is missing, and what is invalid anew, and give what is left; a role
+            that does not own the tables mends nothing.
 
-    Raises:
-        ConfigError: The role does not own the tables.
     """
     if repair:
-        _mend(database, schema)
+        with suppress(ConfigError):
+            _mend(database, schema)
     return list(_faults(database, schema))
 
 

@@ -304,6 +304,8 @@ class Database:
         self.version = session.version
         if session.behind_pooler:
             self.prepares = False
+        if not self.prepares:
+            session.connection.prepare_threshold = None  # nor is it to begin by itself
         return session
 
     def _make_ready(self, session: Session) -> None:

@@ -68,12 +68,15 @@ def make_tables(database: Database, schema: str, metadata: Iterable[object]) -> 
 
 def write_records(cursor: Cursor, schema: str, entries: Iterable[Entry]) -> None:
     """Keep the records of entries that were just put, as far as they have one."""
+    rows: dict[RecordModel, list[tuple[Any, ...]]] = {}
     for entry in entries:
         typed = entry.custom_metadata
         if isinstance(typed, TypedMetadata):
             values = _stored(typed.model, typed.values_of_record)
             where = entry.namespace, entry.cache_key, entry.generation
-            cursor.execute(_upsert(schema, typed.model), (*where, *values), prepare=True)
+            rows.setdefault(typed.model, []).append((*where, *values))
+    for model, some in rows.items():
+        cursor.executemany(_upsert(schema, model), some)
 
 
 def change_record(cursor: Cursor, schema: str, old: Entry, changes: Mapping[str, Any]) -> None:
