@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ import pytest
 from cacheness import UnifiedCache
 from cacheness.integrity import verify_integrity
 from cacheness_postgres.backend import PostgresBackend
-from cacheness_postgres.schema import schema_sql
+from cacheness_postgres.schema import advisory_key, schema_sql
 
 from .conftest import an_entry, context_for
 
@@ -94,26 +95,31 @@ def test_what_somebody_is_replacing_is_passed_over_by_eviction(
     assert [entry.cache_key for entry in evicted] == ["k1", "k2"]
 
 
-def test_machines_that_evict_at_once_evict_as_one(
-    open_backend: Callable[..., PostgresBackend],
+def test_whoever_waited_for_its_turn_to_evict_counts_anew(
+    backend: PostgresBackend, admin: psycopg.Connection[Any], schema: str
 ) -> None:
-    backends = [open_backend(pool_size=n + 1) for n in range(4)]
-    backends[0].put_entries(an_entry(f"k{n:03}", n + 1) for n in range(100))
-    evicted: list[str] = []
-    start = threading.Barrier(len(backends))
+    backend.put_entries(an_entry(f"k{n:03}", n + 1) for n in range(100))
+    evicted: list[Any] = []
 
-    def evict(backend: PostgresBackend) -> None:
-        start.wait(30)
-        removed = backend.evict("lru", max_size=None, max_entries=50, slack=0.5)
-        evicted.extend(entry.cache_key for entry in removed)
+    def evict() -> None:
+        evicted.append(backend.evict("lru", max_size=None, max_entries=50, slack=0.0))
 
-    threads = [threading.Thread(target=evict, args=(backend,)) for backend in backends]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    waiting = threading.Thread(target=evict)
+    with admin.transaction():
+        # Another machine is in the middle of the same.
+        admin.execute(f"SELECT pg_advisory_xact_lock({advisory_key('evict', schema, '')})")
+        waiting.start()
+        blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        deadline = time.monotonic() + 30
+        while admin.execute(blocked).fetchone() != (1,):
+            assert waiting.is_alive(), "it did not wait"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        admin.execute(f"DELETE FROM {schema}.entries WHERE cache_key < 'k060'")
+    waiting.join()
 
-    assert sorted(evicted) == [f"k{n:03}" for n in range(75)]
+    assert evicted == [[]]
+    assert backend.count() == 40
 
 
 # --- the tables -----------------------------------------------------------------------------
