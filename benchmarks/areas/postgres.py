@@ -119,10 +119,10 @@ def _singles(cache: UnifiedCache, schema: str) -> Iterator[Row]:
         for i in next_of(number):
             raw.execute(change, values[i], prepare=True, binary=True)
 
-    taken = interleaved({"ours": our_get, "theirs": their_get}, rounds=75, number=50)
+    taken = interleaved({"ours": our_get, "theirs": their_get}, rounds=40, number=50)
     limit = "limit: psycopg, prepared select"
     yield Row("PostgreSQL, small get", taken["ours"], limit, taken["theirs"], 1.3)
-    taken = interleaved({"ours": our_put, "theirs": their_put}, rounds=75, number=25)
+    taken = interleaved({"ours": our_put, "theirs": their_put}, rounds=40, number=25)
     limit = "limit: psycopg, prepared upsert"
     yield Row("PostgreSQL, small put over an entry", taken["ours"], limit, taken["theirs"], 1.4)
 
@@ -137,7 +137,7 @@ def _bulk(cache: UnifiedCache) -> Row:
         for _ in range(FEW):
             cache.put(VALUE, f"s{next(fresh):031}")
 
-    taken = interleaved({"ours": at_once, "theirs": one_by_one}, rounds=7, number=1)
+    taken = interleaved({"ours": at_once, "theirs": one_by_one}, rounds=5, number=1)
     ours, theirs = MANY / taken["ours"], FEW / taken["theirs"]
     what, against = f"PostgreSQL, {MANY:,} entries at once", "bare: one at a time"
     return Row(what, ours, against, theirs, 20, at_least=True, unit="1/s")

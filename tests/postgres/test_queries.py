@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cacheness.entry import renewal
 from cacheness.filters import Condition, Filter, eviction_order
 from cacheness_postgres.selection import key_query, victim_query
 
@@ -55,6 +56,8 @@ stored = st.builds(
     created_at=moments,
     accessed_at=moments,
     expires_at=st.none() | moments,
+    ttl_seconds=st.none() | st.sampled_from([1.0, 1e9]),
+    stale_until=st.none() | moments,
     function=st.none() | texts,
     hits=st.sampled_from([0, 1, 2**53, 2**53 + 1, 2**63 - 1]),
     stored_bytes=st.sampled_from([0, 1, 100]),
@@ -117,6 +120,13 @@ def matching(entries: list[Entry], wanted: Filter) -> list[str]:
     return [entry.cache_key for entry in sorted(found, key=lambda e: (e.created_at, e.cache_key))]
 
 
+def touched_at(entry: Entry, now: float) -> Entry:
+    expiry = renewal(
+        now, entry.ttl_seconds, expires_at=entry.expires_at, stale_until=entry.stale_until
+    )
+    return replace(entry, accessed_at=now, renewed_at=now, **expiry)
+
+
 class _Fields:
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
@@ -141,23 +151,20 @@ def test_every_filter_selects_what_it_says(
     found = list(backend.query_meta())
     monkeypatch.undo()
     touched = backend.touch_entries(wanted, now=5e8)
-    # `touch` changes times, by which the filter may select.
-    renewed = [
-        replace(
-            entry,
-            accessed_at=5e8,
-            renewed_at=5e8,
-            expires_at=None if entry.ttl_seconds is None else 5e8 + entry.ttl_seconds,
-        )
-        if entry.cache_key in expected
-        else entry
+    # `touch` changes times, by which the filter may select, of what has not expired.
+    touchable = {
+        entry.cache_key
         for entry in entries
+        if entry.cache_key in expected and (entry.expires_at is None or entry.expires_at > 5e8)
+    }
+    renewed = [
+        touched_at(entry, 5e8) if entry.cache_key in touchable else entry for entry in entries
     ]
     still = set(matching(renewed, wanted))
     removed = backend.delete_where(wanted)
 
     assert found == expected
-    assert touched == len(expected)
+    assert touched == len(touchable)
     assert {entry.cache_key for entry in removed} == still
     assert backend.count() == len(entries) - len(still)
 
