@@ -667,6 +667,8 @@ class Engine:
         Where the blobs are not kept beside the entries, a directory of entries counts by its
         path as well: a copy of it is another owner.
         """
+        from os.path import dirname, normpath
+
         owner, records, blobs = (
             self.backend.store_id,
             self.backend.directory,
@@ -674,7 +676,7 @@ class Engine:
         )
         if not owner or records is None:
             return owner
-        beside = blobs is not None and os.path.dirname(blobs) == os.path.normpath(records)
+        beside = blobs is not None and dirname(blobs) == normpath(records)
         return owner if beside else f"{owner} {records}"
 
     @property
