@@ -33,6 +33,7 @@ class ManyEntries:
     """The half of `UnifiedCache` that is about more than one entry."""
 
     engine: Engine
+    """The way of values to the store and back; what stands behind the methods."""
 
     # --- by name ----------------------------------------------------------------------
 

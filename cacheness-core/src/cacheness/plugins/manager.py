@@ -25,6 +25,7 @@ API_VERSION = 1
 """What a plugin may state as ``cacheness_api``; another number than ours leaves it out."""
 
 hookimpl = pluggy.HookimplMarker("cacheness")
+"""Marks a function of a plugin module as one of the hooks in `cacheness.hookspecs`."""
 
 _SPECS: dict[str, type] = {
     "cacheness_handlers": HandlerSpec,
