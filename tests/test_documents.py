@@ -9,7 +9,6 @@ readers don't see tell the rest:
 - ``<!-- run -->`` above a block for the shell: it is run;
 - ``<!-- not run: REASON -->`` above a block: it is only shown;
 - ``<!-- needs: postgres -->``: the URL of the page stands for a real server's;
-- ``<!-- needs: tensorflow -->``: the page is slow.
 """
 
 import os
@@ -22,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GENERATED = {"docs/API_REFERENCE.md"}
+EXAMPLES = "docs/examples/plugins/"  # their own tests run them, where they are installed
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for pattern in ("*.md", "cacheness-*/README.md", "docs/**/*.md")
@@ -73,7 +73,7 @@ def is_slow(page):
 
 def with_code():
     for page in PAGES:
-        if page not in GENERATED and as_program(page):
+        if page not in GENERATED and not page.startswith(EXAMPLES) and as_program(page):
             yield pytest.param(page, marks=[pytest.mark.slow] if is_slow(page) else [])
 
 

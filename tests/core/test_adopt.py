@@ -440,6 +440,7 @@ def test_a_kill_in_between_leaves_all_old_or_all_new(tmp_path, backend):
                 np.testing.assert_array_equal(cache.get(entry["cache_key"]), np.full(10_000, x))
 
 
+@pytest.mark.slow
 def test_two_processes_that_adopt_at_once_move_each_result_once(cache, job, tmp_path):
     before = job()
     for x in range(50):

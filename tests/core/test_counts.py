@@ -179,6 +179,7 @@ with UnifiedCache(sys.argv[1]) as cache:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["array", "fortran", "dict"])
 def test_a_large_array_is_put_without_a_copy_and_got_with_one(tmp_path, kind):
     program = [sys.executable, "-c", COPIES, str(tmp_path), str(SIZE), kind]
@@ -207,6 +208,7 @@ print((status("VmHWM") - before) / array.nbytes)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the peak")
 def test_a_compressed_array_is_never_in_memory_twice(tmp_path):
     array = np.random.default_rng(0).integers(0, 1 << 40, 20_000_000)  # shrinks by a third

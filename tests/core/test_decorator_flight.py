@@ -181,6 +181,7 @@ def count_in_process(directory, log, barrier):
     cache.close()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_share_one_computation(tmp_path, method):

@@ -150,6 +150,7 @@ def test_a_pool_of_processes(tmp_path, method):
     assert sorted(line for line in log if "stream" not in line) == ["predict 5", "work 1", "work 2"]
 
 
+@pytest.mark.slow
 def test_joblib(tmp_path):
     assert sorted(run(tmp_path, JOBLIB)) == ["predict 5", "work 1", "work 2"]
 

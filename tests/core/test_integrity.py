@@ -559,6 +559,7 @@ def test_the_checksums_of_frames_take_no_pandas(tmp_path):
     assert output.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_large_cache_is_verified_in_flat_memory(tmp_path):
     """20,000 entries and a blob of 64 MB: a few megabytes at a time."""
     with UnifiedCache(tmp_path / "c") as cache:

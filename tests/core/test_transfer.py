@@ -628,6 +628,7 @@ def test_progress_counts_and_observers_are_told(source, target, file):
     assert [event.kind for event in events] == ["put"] * 100
 
 
+@pytest.mark.slow
 def test_large_payloads_and_many_entries_pass_in_flat_memory(tmp_path, file):
     with (
         opened(tmp_path / "s", compressor="none") as source,

@@ -37,6 +37,7 @@ def frame():
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from([{}, {"format": "parquet"}]))
 def test_flipped_bytes_are_refused_or_read_as_something_else(store, data, options):

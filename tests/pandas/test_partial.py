@@ -70,6 +70,7 @@ def path(tmp_path_factory):
     return str(tmp_path_factory.mktemp("partial") / "payload")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(sorted(INDEXES)),
@@ -145,6 +146,7 @@ def test_a_part_can_be_changed_without_changing_the_file(store, path):
         assert file.read() == stored.payload
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_part_of_a_large_file_reads_only_what_it_needs(store, path, form):
     """Counted in the bytes that Arrow allocates and the pages that are touched."""

@@ -115,6 +115,7 @@ def test_every_commit_of_another_process_is_noticed(backend, tmp_path, rounds):
     worker.join()
 
 
+@pytest.mark.slow
 def test_what_others_do_while_one_looks_is_never_missed(backend, tmp_path):
     """Each value is read after its token: one that was read before a commit has another token."""
     context = multiprocessing.get_context("spawn")

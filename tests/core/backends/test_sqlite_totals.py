@@ -168,6 +168,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_the_totals_are_exact_under_two_writers_that_are_killed(backend, tmp_path):
     for turn in range(3):
         workers = [

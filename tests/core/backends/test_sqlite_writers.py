@@ -139,6 +139,7 @@ def run_together(target, path, number, *arguments):
     assert [worker.exitcode for worker in workers] == [0] * number
 
 
+@pytest.mark.slow
 def test_no_user_ever_sees_that_the_database_is_locked(backend, tmp_path):
     backend.put_entry(make_entry("common"))
 
@@ -159,6 +160,7 @@ def evicted(backend):
     return backend.evict("fifo", max_size=None, max_entries=300, slack=0.1)
 
 
+@pytest.mark.slow
 def test_of_processes_that_evict_at_once_one_does(backend, tmp_path):
     backend.put_entries(make_entry(f"k{n:03}", created_at=n, pinned=n < 10) for n in range(500))
     backend.delete_entry("there")

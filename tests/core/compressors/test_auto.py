@@ -73,6 +73,7 @@ print(chosen.name, "blosc2" in sys.modules)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("payload", "output"),
     [

@@ -150,6 +150,7 @@ def test_a_compressor_without_a_defect_keeps_every_promise(tmp_path: Path) -> No
             run(Sound, name.removeprefix("test_"), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("compressor", "name", "advice"), DEFECTS)
 def test_a_defect_is_found_and_the_failure_says_what_to_do(
     compressor: type[Compressor], name: str, advice: str, tmp_path: Path

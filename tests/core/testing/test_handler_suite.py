@@ -364,6 +364,7 @@ def run(handler: type[Handler], name: str, folder: Path) -> None:
         unregister_handler(handler.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("handler", "name", "advice"), DEFECTS)
 @pytest.mark.filterwarnings("ignore::cacheness.CachenessWarning")
 def test_a_defect_is_found_and_the_failure_says_what_to_do(
@@ -377,6 +378,7 @@ def test_a_defect_is_found_and_the_failure_says_what_to_do(
     assert re.search(advice, told), told
 
 
+@pytest.mark.slow
 def test_every_promise_of_the_suite_is_held_by_the_handler_without_a_defect(
     tmp_path: Path,
 ) -> None:

@@ -378,6 +378,7 @@ def run(target: type[MemoryBackend], name: str, directory: str) -> None:
     test(**{name: given[name] for name in inspect.signature(test).parameters})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "name"), DEFECTS, ids=lambda of: getattr(of, "__name__", of))
 def test_a_defect_is_found(target: type[MemoryBackend], name: str, tmp_path: Path) -> None:
     run(Sound, name, str(tmp_path / "sound"))

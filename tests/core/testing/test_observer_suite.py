@@ -98,6 +98,7 @@ def test_an_observer_without_a_defect_keeps_every_promise(tmp_path: Path) -> Non
             run(Sound, name.removeprefix("test_"), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("of", "name", "advice"), DEFECTS)
 def test_a_defect_is_found_and_the_failure_says_what_to_do(
     of: type[Sound], name: str, advice: str, tmp_path: Path

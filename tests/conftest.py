@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""Which tests are slow by their folder or by the suite they come from, and how often
+hypothesis tries."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parents[1]
+SLOW_FOLDERS = ("tests/tensorflow/", "tests/postgres/")
+"""Whose tests wait for TensorFlow's import, or for a server."""
+SLOW_PROMISES = {
+    "test_keys_are_the_same_in_every_process",
+    "test_reading_damaged_bytes_fails_or_gives_a_value",
+    "test_damage_is_a_value_error_or_no_larger_than_allowed",
+    "test_processes_share_the_store",
+    "test_every_object_comes_back_compressed",
+    "test_every_object_comes_back_from_a_file",
+    "test_every_entry_comes_back_exactly",
+}
+"""Tests that classes inherit from the suites of `cacheness.testing`."""
+
+# A busy machine is no failure, so nothing depends on how long an example takes.
+settings.register_profile(
+    "all", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.register_profile("fast", settings.get_profile("all"), max_examples=25)
+
+
+def pytest_configure(config):
+    settings.load_profile("fast" if config.option.markexpr == "not slow" else "all")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        folder = item.path.relative_to(ROOT).as_posix()
+        if folder.startswith(SLOW_FOLDERS) or is_slow_promise(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def is_slow_promise(item):
+    return item.cls is not None and item.originalname in SLOW_PROMISES
