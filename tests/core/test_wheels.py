@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from email.parser import Parser
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -283,21 +284,68 @@ def test_installing_changing_and_removing_a_plugin_takes_effect_in_the_next_proc
     assert environment.run(STORE_COMPLEX) == "pickle"
 
 
+@pytest.fixture(scope="module")
+def check():
+    """What `.ci/release` checks of what it has built."""
+    spec = spec_from_file_location("release_check", ROOT / ".ci" / "release_check.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize(("name", "package"), PACKAGES.items())
-def test_a_wheel_holds_its_source_tree_and_nothing_else(wheels, name, package):
-    source = ROOT / name / "src"
-    expected = {
-        path.relative_to(source).as_posix()
-        for path in source.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+def test_a_wheel_holds_its_source_tree_a_licence_and_nothing_else(wheels, check, name, package):
+    assert list(check.wheel_problems(wheels[name], ROOT / name / "src", package)) == []
 
-    with zipfile.ZipFile(wheels[name]) as wheel:
-        held = {entry for entry in wheel.namelist() if ".dist-info/" not in entry}
 
-    assert held == expected
-    assert f"{package}/py.typed" in held
-    assert all(entry.startswith(f"{package}/") for entry in held)
+@pytest.mark.parametrize(
+    ("lost", "added", "told"),
+    [
+        ("cacheness_pandas/py.typed", None, "has no py.typed"),
+        ("cacheness_pandas/frame.py", None, "lacks cacheness_pandas/frame.py"),
+        (".dist-info/licenses/LICENSE", None, "has no LICENSE"),
+        (None, "tests/test_frame.py", "holds tests/test_frame.py"),
+        (None, "cacheness_pandas/notes.txt", "holds cacheness_pandas/notes.txt"),
+    ],
+)
+def test_a_wheel_with_a_defect_is_found(wheels, check, tmp_path, lost, added, told):
+    broken = tmp_path / wheels["cacheness-pandas"].name
+    with zipfile.ZipFile(wheels["cacheness-pandas"]) as wheel, zipfile.ZipFile(broken, "w") as to:
+        for entry in wheel.namelist():
+            if lost is None or not entry.endswith(lost):
+                to.writestr(entry, wheel.read(entry))
+        if added:
+            to.writestr(added, "")
+
+    found = check.wheel_problems(broken, ROOT / "cacheness-pandas" / "src", "cacheness_pandas")
+
+    assert any(told in problem for problem in found)
+
+
+def test_a_source_distribution_holds_sources_and_a_licence(check, tmp_path):
+    run_uv("build", "--quiet", "--sdist", "--out-dir", tmp_path, ROOT / "cacheness-core")
+    (sdist,) = tmp_path.glob("*.tar.gz")
+
+    assert list(check.sdist_problems(sdist, sdist.name.removesuffix(".tar.gz"))) == []
+
+
+def test_all_packages_have_the_version_of_the_workspace(check):
+    assert list(check.version_problems()) == []
+
+
+def test_a_new_version_is_set_everywhere(check, tmp_path, monkeypatch):
+    for path in (ROOT / "CHANGELOG.md", *ROOT.glob("*/pyproject.toml"), ROOT / "pyproject.toml"):
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(path.read_text())
+    for folder in (".", *PACKAGES):
+        (tmp_path / folder / "LICENSE").write_text("MIT")
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+
+    check.set_version("7.8.9rc1")
+
+    assert list(check.version_problems()) == []
+    assert {check.version_of(tmp_path / folder) for folder in PACKAGES} == {"7.8.9rc1"}
 
 
 @pytest.mark.parametrize(
