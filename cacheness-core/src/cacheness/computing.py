@@ -243,7 +243,7 @@ def checked_callable(function: object) -> None:
 def is_coroutine_function(function: Callable[[], object]) -> bool:
     """Whether calling it gives something to await."""
     while hasattr(function, "func"):  # a partial
-        function = function.func
+        function = function.func  # pyright: ignore[reportFunctionMemberAccess]  # hasattr has looked
     code = getattr(function, "__code__", None)
     if code is None:
         code = getattr(type(function).__call__, "__code__", None)

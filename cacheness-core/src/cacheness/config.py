@@ -124,7 +124,7 @@ def parse_duration(name: str, value: object, *, zero: bool = False) -> float:
         if parts is not None and parts[1] in _SECONDS:
             seconds = parts[0] * _SECONDS[parts[1]]
     elif hasattr(value, "total_seconds"):
-        seconds = float(value.total_seconds())
+        seconds = float(value.total_seconds())  # pyright: ignore[reportAttributeAccessIssue]  # hasattr has looked
     if seconds is None or not 0 <= seconds < 1e12 or (seconds == 0 and not zero):
         least = "of zero or more" if zero else "above zero"
         raise ConfigError(
@@ -216,7 +216,7 @@ def _mapping(name: str, value: object) -> dict[str, Any]:
         except ValueError:
             value = None
     if hasattr(value, "keys") and hasattr(value, "__getitem__"):
-        mapping: dict[str, Any] = {key: value[key] for key in value.keys()}  # noqa: SIM118  # any mapping's
+        mapping: dict[str, Any] = {key: value[key] for key in value.keys()}  # noqa: SIM118  # any mapping's  # pyright: ignore[reportAttributeAccessIssue, reportIndexIssue, reportOptionalMemberAccess, reportOptionalSubscript]  # hasattr has looked
         if all(isinstance(key, str) for key in mapping):
             return mapping
     raise ConfigError(
@@ -509,7 +509,7 @@ def _named(cache_dir: str | os.PathLike[str] | None, options: Options) -> dict[s
 
 def _restore(options: dict[str, Any], implicit: str | None) -> CacheConfig:
     """Unpickle: the directory stays where it was resolved, whatever the new process's is."""
-    config = CacheConfig(**{**options, "cache_dir": implicit} if implicit else options)
+    config = CacheConfig(**{**options, "cache_dir": implicit} if implicit else options)  # pyright: ignore[reportArgumentType]  # checked when it was made
     object.__setattr__(config, "implicit_dir", implicit is not None)
     return config
 

@@ -471,7 +471,7 @@ class UnifiedCache(ManyEntries):
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
         changes = checked_changes(description=description, custom_metadata=custom_metadata)
-        ttl = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        ttl: Any = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
         return update_data(
             self.engine, key, obj, prefix, changes, ttl, handler, compressor, options
         )
@@ -515,7 +515,7 @@ class UnifiedCache(ManyEntries):
         changes = checked_changes(
             description=description, custom_metadata=custom_metadata, tags=tags
         )
-        ttl = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        ttl: Any = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
         return update_entry(self.engine, key, prefix, changes, ttl)
 
     def touch(
@@ -542,7 +542,7 @@ class UnifiedCache(ManyEntries):
         from cacheness.changes import touch
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        ttl = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        ttl: Any = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
         return touch(self.engine, key, prefix, ttl)
 
     def invalidate(

@@ -33,7 +33,7 @@ class StoredDigests:
                 self._known = self._cache.engine.backend.read_notes(_KIND)
             except (CachenessError, OSError):
                 self._known = {}
-        text = self._known.get(name)
+        text = self._known.get(name)  # pyright: ignore[reportOptionalMemberAccess]  # a dict by now
         return text if isinstance(text, str) else None
 
     def put(self, name: str, value: str) -> None:

@@ -332,14 +332,14 @@ class Engine:
                     return value
             epoch = memory.epoch
         plain = self.backend.find_plain(key)
-        if plain is None or (plain[2] is not None and time() >= plain[2]):
+        if plain is None or (plain[2] is not None and time() >= plain[2]):  # pyright: ignore[reportOperatorIssue]  # no None, see before
             return self._read_stored(key, None, UNSET, None, "read", None)
         value = self._decoder.read_plain(plain, MISS)
         if value is MISS:
             return self._read_stored(key, None, UNSET, None, "read", None)
         if memory is not None:
             give = self._decoder.again(plain, value)
-            memory.remember(key, give, size=len(plain[3]), expires_at=plain[2], epoch=epoch)
+            memory.remember(key, give, size=len(plain[3]), expires_at=plain[2], epoch=epoch)  # pyright: ignore[reportPossiblyUnboundVariable]  # set where there is a memory
             value = give()
         self._hits.add(key)
         if began:
@@ -453,7 +453,7 @@ class Engine:
         if self._observers or is_logged():
             stored = self.backend.find(key)
             told = (stored[1], stored[11]) if stored else ()
-            self.tell("hit", key, *told)
+            self.tell("hit", key, *told)  # pyright: ignore[reportArgumentType]  # handler and size, or neither
         return value
 
     def read_remembered(self, key: str, *, shared: bool = False) -> Any:
@@ -478,7 +478,7 @@ class Engine:
         if shared:
             return self._read_shared(key, tier, epoch)
         plain = None if is_off() else self.backend.find_plain(key)
-        if plain is None or (plain[2] is not None and time() >= plain[2]):
+        if plain is None or (plain[2] is not None and time() >= plain[2]):  # pyright: ignore[reportOperatorIssue]  # no None, see before
             return self.read_by_key(key)
         value = self._decoder.read_plain(plain, MISS)
         if value is MISS:

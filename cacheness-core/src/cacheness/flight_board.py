@@ -39,7 +39,7 @@ _LONGEST = 1 << 20
 class Place(Protocol):
     """Where notices are kept, by the token of their process."""
 
-    def lock(self, name: str) -> Lock:
+    def lock(self, name: str) -> Lock:  # pyright: ignore[reportReturnType]  # a protocol has no bodies
         """A lock that excludes all who share the place."""
 
     def write(self, token: str, notice: str) -> None:
@@ -48,7 +48,7 @@ class Place(Protocol):
     def remove(self, token: str) -> None:
         """Remove the notice, if there is one."""
 
-    def read(self) -> dict[str, object]:
+    def read(self) -> dict[str, object]:  # pyright: ignore[reportReturnType]  # a protocol has no bodies
         """All notices, as JSON gives them."""
 
 

@@ -48,7 +48,7 @@ class Ground(Protocol):
     def board(self) -> Board | None:
         """Where processes tell each other who waits for whom; made when first asked for."""
 
-    def name(self, key: str) -> str:
+    def name(self, key: str) -> str:  # pyright: ignore[reportReturnType]  # a protocol has no bodies
         """What the flight of a key is called in other processes."""
 
     def lock(self, key: str) -> Lock | None:

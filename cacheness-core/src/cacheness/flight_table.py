@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     class Signal(Protocol):
         """Wakes the one thread or task that waits for it."""
 
-        def wake(self) -> bool:
+        def wake(self) -> bool:  # pyright: ignore[reportReturnType]  # a protocol has no bodies
             """Wake it, from any thread; False where it can't be woken any more."""
 
 

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
         def wake(self) -> bool: ...
 
-        async def woken(self, seconds: float | None) -> bool:
+        async def woken(self, seconds: float | None) -> bool:  # pyright: ignore[reportReturnType]  # a protocol has no bodies
             """Wait to be woken; False in vain."""
 
-        async def acquired(self, lock: Lock, seconds: float) -> bool:
+        async def acquired(self, lock: Lock, seconds: float) -> bool:  # pyright: ignore[reportReturnType]  # a protocol has no bodies
             """Take the lock, or wait for it; False in vain."""
 
-        async def done(self, function: Callable[[], _T]) -> _T:
+        async def done(self, function: Callable[[], _T]) -> _T:  # pyright: ignore[reportReturnType]  # a protocol has no bodies
             """Do what may take more than microseconds."""
 
         def finish(self, function: Callable[[], object]) -> None:

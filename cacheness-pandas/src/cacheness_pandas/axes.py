@@ -176,8 +176,8 @@ def _string_dtype(packed: list[str]) -> Any:
         return np.dtype(object)
     storage, na = packed
     if na == "na" or storage == "pyarrow_numpy":
-        return pd.StringDtype(storage)
-    return pd.StringDtype(storage, na_value=np.nan)
+        return pd.StringDtype(storage)  # pyright: ignore[reportArgumentType, reportCallIssue]  # the stubs know None
+    return pd.StringDtype(storage, na_value=np.nan)  # pyright: ignore[reportArgumentType, reportCallIssue]  # the stubs know None
 
 
 def _are_utf8(labels: list[str]) -> bool:

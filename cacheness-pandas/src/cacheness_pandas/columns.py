@@ -219,8 +219,8 @@ def _decode_string(spec: dict[str, Any], column: pa.ChunkedArray, _reader: Reade
 
 def _string_dtype(storage: str, na: str) -> Any:
     if na == "na" or storage == "pyarrow_numpy":
-        return pd.StringDtype(storage)
-    return pd.StringDtype(storage, na_value=np.nan)
+        return pd.StringDtype(storage)  # pyright: ignore[reportArgumentType, reportCallIssue]  # the stubs know None
+    return pd.StringDtype(storage, na_value=np.nan)  # pyright: ignore[reportArgumentType, reportCallIssue]  # the stubs know None
 
 
 def _encode_period(values: Any, writer: Writer) -> Encoded:

@@ -345,7 +345,7 @@ class MemoryCacheWrapper(MetadataBackend):
             )
         finally:
             self._forget(None if removed is None else [entry.cache_key for entry in removed])
-        return removed
+        return removed  # pyright: ignore[reportReturnType]  # it is a list once evict returned
 
     def delete_generations(self, generations: Mapping[str, int]) -> list[Entry]:
         with self._forgetting(*generations):

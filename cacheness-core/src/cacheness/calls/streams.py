@@ -81,7 +81,7 @@ def {name}{signature}:
         params = self.params_to_record(params, args, kwargs)
         params, args, kwargs = self.prepared(miss, params, args, kwargs)
         source = self.function(*args, **kwargs)
-        with Recording(self, miss, params) as recording:
+        with Recording(self, miss, params) as recording:  # pyright: ignore[reportArgumentType]  # a dict, once prepared
             try:
                 while True:
                     start = perf_counter()

@@ -76,7 +76,7 @@ def _is_canonical(dtype: AnyDType) -> bool:
     if dtype.names is None:
         little = dtype.isnative == (sys.byteorder == "little")
         return (dtype.byteorder == "|" or little) and not _is_extended(dtype)
-    fields: Mapping[str, Any] = dtype.fields or {}
+    fields: Mapping[str, Any] = dtype.fields or {}  # pyright: ignore[reportAssignmentType]  # its names are str
     end = 0
     for name in dtype.names:
         field, offset = fields[name][:2]

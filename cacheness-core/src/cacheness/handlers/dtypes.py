@@ -95,7 +95,7 @@ def spell(dtype: AnyDType, name: Callable[[AnyDType], str] = lambda dtype: dtype
 
 def _spell_struct(dtype: AnyDType, name: Callable[[AnyDType], str]) -> Spelling:
     names = dtype.names or ()
-    fields: Mapping[str, Any] = dtype.fields or {}
+    fields: Mapping[str, Any] = dtype.fields or {}  # pyright: ignore[reportAssignmentType]  # its names are str
     titles = [fields[n][2] if len(fields[n]) > 2 else None for n in names]
     if not all(title is None or type(title) is str for title in titles):
         raise CannotHandleError(f"a dtype whose titles are no strings: {dtype!r}")

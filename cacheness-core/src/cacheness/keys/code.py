@@ -176,7 +176,7 @@ def object_digest(code: Any) -> str:
 
     if isinstance(code, (type, ModuleType)) and not is_own(code):
         return OFF
-    digest = CodeDigest(code)
+    digest = CodeDigest(code)  # pyright: ignore[reportArgumentType]  # classes and modules, too
     if getattr(code, "__closure__", None) is None:
         # Not those with closures: a digest keeps alive what it rests on.
         if len(_digests) >= _MOST_OBJECTS:

@@ -117,5 +117,5 @@ def _inside(value: Any) -> list[Any] | None:
         return list(value)
     parameters = getattr(kind, "__dataclass_params__", None)
     if parameters is not None and parameters.frozen:
-        return [getattr(value, name, None) for name in kind.__dataclass_fields__]
+        return [getattr(value, name, None) for name in kind.__dataclass_fields__]  # pyright: ignore[reportAttributeAccessIssue]  # a frozen dataclass, by its parameters
     return None

@@ -87,10 +87,10 @@ def _by_state(value: Any, kind: type, memo: Memo) -> bytes:
         if hasattr(kind, "__dataclass_fields__"):
             return named("dataclass", class_part(kind, memo), attributes(_fields(value), memo))
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-            fields = dict(zip(kind._fields, value, strict=True))
+            fields = dict(zip(kind._fields, value, strict=True))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue, reportCallIssue]  # as issubclass told
             return named("namedtuple", class_part(kind, memo), attributes(fields, memo))
         if issubclass(kind, (set, frozenset)):
-            elements = b"".join(sorted([encode(element, memo) for element in value]))
+            elements = b"".join(sorted([encode(element, memo) for element in value]))  # pyright: ignore[reportGeneralTypeIssues]  # as issubclass told
             state = attributes(getattr(value, "__dict__", {}), memo)
             return named("instance", class_part(kind, memo), encode(elements), state)
     return _reduced(value, kind, memo)

@@ -28,7 +28,7 @@ def function_name(fn: Callable[..., Any]) -> str:
         'textwrap:dedent'
     """
     if not hasattr(fn, "__qualname__") and hasattr(fn, "func"):
-        fn = fn.func
+        fn = fn.func  # pyright: ignore[reportFunctionMemberAccess]  # hasattr has looked
     qualname = getattr(fn, "__qualname__", None) or type(fn).__qualname__
     module = getattr(fn, "__module__", None) or type(fn).__module__
     return f"{module_name(module, namespace_of(fn))}:{qualname}"
@@ -50,12 +50,12 @@ def public_name(thing: Any, home: str | None = None) -> str:
     """
     name = getattr(thing, "__qualname__", None) or thing.__name__
     home = home or thing.__module__
-    parts = home.split(".")
+    parts = home.split(".")  # pyright: ignore[reportOptionalMemberAccess]  # a library's class or function has a module
     for length in range(1, len(parts)):
         path = ".".join(parts[:length])
         if getattr(sys.modules.get(path), name, None) is thing:
             return f"{path}.{name}"
-    return f"{module_name(home)}.{name}"
+    return f"{module_name(home)}.{name}"  # pyright: ignore[reportArgumentType]  # a library's class or function has a module
 
 
 def module_name(name: str, namespace: Mapping[str, Any] | None = None) -> str:

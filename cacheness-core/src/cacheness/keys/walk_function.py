@@ -67,7 +67,7 @@ class _Visit:
         pieces += self._closure(definition)
         pieces += self._names(definition)
         if hasattr(fn, "__wrapped__"):
-            pieces.append(walk.reference(fn.__wrapped__) or NOTHING)
+            pieces.append(walk.reference(fn.__wrapped__) or NOTHING)  # pyright: ignore[reportFunctionMemberAccess]  # hasattr has looked
         if definition.imports:
             from cacheness.keys.walk_module import visit_imports
 

@@ -68,7 +68,7 @@ class BlobBackendContract(StoreContract):
             max_examples=30,
             deadline=None,
             database=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]  # its members
         )
         @given(st.lists(st.binary(max_size=3000), max_size=6), st.integers(0, 2**128 - 1))
         def check(pieces: list[bytes], number: int) -> None:

@@ -78,7 +78,10 @@ class CompressorContract(PluginPromises):
 
     def test_every_chunk_comes_back(self, codec: Compressor) -> None:
         @settings(
-            max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+            max_examples=60,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]  # its members
         )
         @given(st.binary(max_size=300), st.integers(1, 300), st.integers(1, 40))
         def check(data: bytes, typesize: int, times: int) -> None:

@@ -127,7 +127,7 @@ class HandlerSubject:
             phases=phases,
             deadline=None,
             database=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]  # its members
         )
         @given(strategy)
         def run(value: _T) -> None:

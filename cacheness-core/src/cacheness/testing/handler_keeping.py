@@ -259,7 +259,7 @@ class _Liar:
     """Claims to have every attribute, and to be a str."""
 
     @property  # type: ignore[misc]  # a class may lie about itself, as proxies do
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # it lies on purpose
         return str
 
     def __getattr__(self, name: str) -> Any:

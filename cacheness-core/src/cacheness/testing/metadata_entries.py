@@ -98,7 +98,7 @@ class SingleEntryPromises(StoreContract):
             deadline=None,
             database=None,
             phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]  # its members
         )
         @given(entries())
         @example(make_entry("hard", params=_HARD, metadata=_HARD, custom_metadata=_HARD))

@@ -57,11 +57,11 @@ class PluginPromises:
         point = None if spec is None else self._entry_point(spec.name)
         if point is None:
             return  # a class that is not packaged yet; the core's own table is tested there
-        assert isinstance(spec.target, str), (
-            f"the spec {spec.name!r} holds its target: name it as 'module:attribute', so that it "
+        assert isinstance(spec.target, str), (  # pyright: ignore[reportOptionalMemberAccess]  # a spec, where it has a point
+            f"the spec {spec.name!r} holds its target: name it as 'module:attribute', so that it "  # pyright: ignore[reportOptionalMemberAccess]  # a spec, where it has a point
             "is imported at first use"
         )
-        module = spec.target.partition(":")[0]
+        module = spec.target.partition(":")[0]  # pyright: ignore[reportOptionalMemberAccess]  # a spec, where it has a point
         types = {path.partition(".")[0] for path in getattr(spec, "types", ())} - {"builtins"}
         imported = _imported_by(point.partition(":")[0])
         found = sorted((HEAVY | types | {module}) & imported)

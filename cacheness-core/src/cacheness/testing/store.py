@@ -152,7 +152,7 @@ def forked(task: Any) -> Any:
             os.write(writing, pickle.dumps(task()))
             code = 0
         except BaseException:  # noqa: BLE001  # shown; the child must end here
-            sys.excepthook(*sys.exc_info())
+            sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType]  # there is one here
             sys.stderr.flush()
         finally:
             os._exit(code)
