@@ -110,8 +110,8 @@ def _dictionary(labels: pd.Index[Any], writer: Writer) -> tuple[pa.Array | None,
         return None, None
     values, spec = writer.index_values(labels)
     if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if not isinstance(values, pa.Array) or values.null_count or not _is_plain(values.type):
+        values = values.combine_chunks()  # pyright: ignore[reportOptionalMemberAccess]  # pyarrow has no types
+    if not isinstance(values, pa.Array) or values.null_count or not _is_plain(values.type):  # pyright: ignore[reportOptionalMemberAccess]  # pyarrow has no types
         return None, None
     return values, spec
 

@@ -89,7 +89,7 @@ class Reader:
     def arrow_values(self, labels: pd.Index[Any]) -> pa.Array:
         """An index's values as they were written into a dictionary."""
         values, _ = Writer(self._context).index_values(labels)
-        return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values  # pyright: ignore[reportOptionalMemberAccess]  # pyarrow has no types
 
     def part(self, spec: dict[str, Any]) -> Any:
         """What was kept beside the table."""

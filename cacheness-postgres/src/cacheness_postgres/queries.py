@@ -87,7 +87,7 @@ def translate(filter: Filter, schema: str, distance: float) -> Translation:
 def compiled(statement: ClauseElement) -> tuple[str, dict[str, Any]]:
     """The statement's text and its values, for psycopg."""
     made = statement.compile(dialect=DIALECT)
-    return str(made), dict(made.params)
+    return str(made), dict(made.params)  # pyright: ignore[reportReturnType]  # names to values
 
 
 def _clause(condition: Condition, entries: FromClause, distance: float) -> Clause:
