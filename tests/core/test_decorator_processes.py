@@ -142,6 +142,7 @@ def run(tmp_path, tail, *arguments):
     return (tmp_path / "log").read_text().split("\n")[:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_pool_of_processes(tmp_path, method):
     log = run(tmp_path, POOL, method)
@@ -161,6 +162,7 @@ def test_dask(tmp_path):
     assert sorted(run(tmp_path, DASK)) == ["predict 5", "work 1", "work 2"]
 
 
+@pytest.mark.slow
 def test_functions_that_travel_by_value(tmp_path):
     """As dask, ray and loky send what lies in a script or a notebook."""
     log = run(tmp_path, BY_VALUE)

@@ -99,6 +99,7 @@ def test_the_key_is_made_once_outside_the_cache_and_for_its_user_alone(directory
     assert not str(key).startswith(str(directory))
 
 
+@pytest.mark.slow
 def test_fifty_processes_that_start_without_a_key_end_up_with_one(directory, home):
     script = (
         "import sys; from cacheness.payloads.signing import load_user_key;"

@@ -295,6 +295,7 @@ def read_much(directory, backend, start):
             cache.engine.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "json"])
 def test_processes_add_up(tmp_path, backend):
     with UnifiedCache(tmp_path, metadata_backend=backend) as cache:

@@ -134,6 +134,7 @@ def test_what_is_pinned_or_of_another_function_stays(store):
     assert sorted(cache) == ["new", "newer", "other", "pinned", "plain"]
 
 
+@pytest.mark.slow
 def test_a_function_is_looked_through_ten_times_in_a_time_to_live_at_most(store):
     cache = store()
     backend = cache.engine.backend

@@ -112,6 +112,7 @@ def test_a_tombstone_tells_nothing_of_the_parameters(tmp_path, backend):
         assert "swordfish" not in told
 
 
+@pytest.mark.slow
 def test_the_newest_stay_and_the_table_is_bounded(tmp_path, backend):
     with UnifiedCache(tmp_path, metadata_backend=backend) as cache:
         store = cache.engine.backend

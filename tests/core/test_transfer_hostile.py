@@ -453,6 +453,7 @@ def test_two_entries_of_one_key_are_one_and_the_newer(tmp_path, target, good):
     assert target.verify_integrity().pending == 0
 
 
+@pytest.mark.slow
 @settings(
     max_examples=200,
     deadline=None,

@@ -67,6 +67,7 @@ def test_each_kind_goes_to_its_handler(cache):
     assert cache.get(kind="arrow").equals(kinds["arrow"])
 
 
+@pytest.mark.slow
 def test_the_blob_is_a_file_that_pandas_opens(cache):
     arrow = cache.put(flights(), "arrow")
     parquet = cache.put(flights(), "parquet", options={"format": "parquet"})
@@ -196,6 +197,7 @@ def test_the_plugin_module_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})
 
 
+@pytest.mark.slow
 def test_the_package_imports_nothing_heavy_and_names_what_it_has():
     code = (
         "import sys, cacheness_pandas\n"

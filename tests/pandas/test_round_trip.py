@@ -438,6 +438,7 @@ def test_every_frame_of_hypothesis_comes_back_exactly(store, frame):
     same_frame(store(frame).load(), frame)
 
 
+@pytest.mark.slow
 @few
 @given(frames(), FORMATS)
 def test_a_read_changes_nothing_that_a_second_read_sees(store, frame, options):

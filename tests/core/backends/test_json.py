@@ -84,6 +84,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # --- what a put costs -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_put_appends_as_much_among_20_000_as_among_200(
     open_backend: Callable[..., JsonBackend], log: str
 ) -> None:
@@ -234,6 +235,7 @@ def test_a_compaction_that_fails_fails_no_put_and_is_not_tried_at_each(
 # --- crashes --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_write_torn_at_any_byte_loses_at_most_itself(
     open_backend: Callable[..., JsonBackend], log: str
 ) -> None:
@@ -285,6 +287,7 @@ def test_a_torn_batch_is_not_there_at_all(
         writer.close()
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(
     open_backend: Callable[..., JsonBackend], directory: str, tmp_path: Path
 ) -> None:
@@ -377,6 +380,7 @@ def test_a_damaged_line_costs_what_it_recorded_and_one_warning(
         assert set(contents(open_backend())) == set("abc")
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_never_makes_a_wrong_entry(
     open_backend: Callable[..., JsonBackend], log: str
 ) -> None:

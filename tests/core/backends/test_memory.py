@@ -38,6 +38,7 @@ def test_two_backends_are_separate_unless_they_share_a_name(context: BackendCont
     assert MemoryBackend(context, name="m").count() == 0
 
 
+@pytest.mark.slow
 def test_a_named_store_lives_as_long_as_somebody_has_it_open(context: BackendContext) -> None:
     first, second = MemoryBackend(context, name="lives"), MemoryBackend(context, name="lives")
     first.put_entry(make_entry())

@@ -81,6 +81,7 @@ def backend(tmp_path):
     backend.close()
 
 
+@pytest.mark.slow
 @settings(
     deadline=None,
     max_examples=150,

@@ -174,6 +174,7 @@ def test_of_processes_that_evict_at_once_one_does(backend, tmp_path):
     assert backend.count() == 270
 
 
+@pytest.mark.slow
 def test_the_log_is_written_back_while_one_goes_on_writing(backend, tmp_path):
     reader = sqlite3.connect(tmp_path / "metadata.sqlite3")
     for turn in range(4000):

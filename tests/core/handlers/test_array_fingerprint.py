@@ -27,6 +27,7 @@ def digest(obj):
     return hasher.hexdigest()
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(ARRAYS)
 def test_order_strides_and_flags_do_not_count(array):

@@ -155,6 +155,7 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(NESTED)
 def test_containers_with_arrays_come_back_exactly(round_trip, new, inner):

@@ -49,6 +49,7 @@ def assert_identical(back, array):
     assert back.flags.f_contiguous == array.flags.f_contiguous
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(masked_arrays())
 def test_masked_arrays_come_back_exactly(round_trip, array):

@@ -69,6 +69,7 @@ def assert_identical(back, array):
         assert back.flags.aligned
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(arrays())
 def test_arrays_come_back_exactly(round_trip, array):
@@ -102,6 +103,7 @@ def test_what_comes_of_shared_memory_can_be_written_to(dump, MemoryContext, arra
         assert payload == before
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(arrays(hnp.scalar_dtypes() | hnp.array_dtypes(hnp.scalar_dtypes())))
 def test_numpy_reads_the_file(dump, array):

@@ -41,6 +41,7 @@ def assert_identical(back, array):
     assert back.flags.writeable == array.flags.writeable
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     hnp.arrays(DTYPES, hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5), fill=None),
@@ -233,6 +234,7 @@ def test_a_file_cut_short_or_continued_fails(good, private, MemoryContext):
             HANDLER.loads(private(changed), metadata, MemoryContext())
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_flipped_bits_give_an_array_of_the_same_size_or_fail(good, private, MemoryContext, data):

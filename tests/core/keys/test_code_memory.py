@@ -23,6 +23,7 @@ class DictStore:
         self.texts[name] = value
 
 
+@pytest.mark.slow
 def test_a_new_process_parses_nothing(tmp_path, module_text, run):
     # given a project, and a process that has made the digest with a store
     (tmp_path / "mod.py").write_text(textwrap.dedent(module_text))

@@ -95,6 +95,7 @@ def rebuilt(value):
     return value
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.lists(values, max_size=3), st.lists(values, max_size=3))
 def test_no_encoding_is_a_prefix_of_another_sequence(left, right):
@@ -103,6 +104,7 @@ def test_no_encoding_is_a_prefix_of_another_sequence(left, right):
     assert (joined[0] == joined[1]) == (strict(left) == strict(right))
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=4), values, max_size=4))
 def test_the_order_of_parameters_does_not_matter(params):

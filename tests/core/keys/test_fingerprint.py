@@ -540,6 +540,7 @@ def test_what_contains_itself_is_refused_clearly(kind):
         params_key({"tree": value})
 
 
+@pytest.mark.slow
 def test_what_is_nested_deeply_but_finite_says_so():
     value = []
     for _ in range(20_000):
@@ -551,6 +552,7 @@ def test_what_is_nested_deeply_but_finite_says_so():
         value = value.pop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["attrs", "pydantic", "scipy", "polars", "sklearn"])
 def test_values_of_libraries_count_by_content(library):
     if library == "attrs":

@@ -50,6 +50,7 @@ def run(*arguments, cwd):
     return found.stdout
 
 
+@pytest.mark.slow
 def test_a_script_its_workers_and_an_import_agree(tmp_path):
     (tmp_path / "job.py").write_text(SCRIPT)
 
@@ -61,6 +62,7 @@ def test_a_script_its_workers_and_an_import_agree(tmp_path):
     assert results[0][:4] == ["job:f", "job:f", "job:C.method", "job.C"]
 
 
+@pytest.mark.slow
 def test_a_module_run_by_name_agrees_with_its_import(tmp_path):
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "__init__.py").write_text("")

@@ -43,6 +43,7 @@ def _assert_same(made, committed):
     assert made["calls"] == committed["calls"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["0", "1234"])
 def test_vectors_hold_in_a_new_process_under_any_hash_seed(committed, seed):
     made = _made("--quick", seed=seed)
