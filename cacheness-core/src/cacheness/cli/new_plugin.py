@@ -37,11 +37,13 @@ def new_plugin(
     into: Annotated[Path, typer.Option(help="The folder to make the package's own in.")] = Path(),
 ) -> None:
     """Write a whole package: plugin, contract test, README, licence, a CI file."""
-    chosen: list[Kind] = []
-    chosen += ["handler"] if handler is not None else []
-    chosen += ["backend"] if backend else []
-    chosen += ["blobs"] if blobs else []
-    chosen += ["compressor"] if compressor else []
+    asked: tuple[tuple[Kind, bool], ...] = (
+        ("handler", handler is not None),
+        ("backend", backend),
+        ("blobs", blobs),
+        ("compressor", compressor),
+    )
+    chosen = [kind for kind, wanted in asked if wanted]
     if len(chosen) != 1:
         raise MistakeError("say what for: one of --handler TYPE, --backend, --blobs, --compressor")
     plan = Plan.of(name, chosen[0], handler or "", author)
