@@ -16,7 +16,12 @@ from cacheness.errors import (
 from cacheness.payloads.buffers import checked_size, decompressed, private_buffer
 from cacheness.payloads.checksum import Checksum, checksum_of, taken_in
 from cacheness.payloads.context import EMPTY, GetContext
-from cacheness.payloads.refusals import BadSignatureError, UndecodableError, not_installed
+from cacheness.payloads.refusals import (
+    BadSignatureError,
+    UndecodableError,
+    ends_the_caller,
+    not_installed,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -388,7 +393,9 @@ class Reading:
             raise
         except SignatureError as error:
             raise BadSignatureError(str(error), "missing") from None
-        except Exception as error:
+        except BaseException as error:
+            if ends_the_caller(error):
+                raise
             raise UndecodableError from error
 
 
