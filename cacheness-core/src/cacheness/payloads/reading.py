@@ -13,7 +13,7 @@ from cacheness.errors import (
     PluginNotInstalledError,
     SignatureError,
 )
-from cacheness.payloads.buffers import checked_size, decompressed, private_buffer
+from cacheness.payloads.buffers import MAPPED, checked_size, decompressed, private_buffer
 from cacheness.payloads.checksum import Checksum, checksum_of, taken_in
 from cacheness.payloads.context import EMPTY, GetContext
 from cacheness.payloads.refusals import (
@@ -188,8 +188,15 @@ class Reading:
                 raise BlobCorruptedError(f"entry {self._cache_key}: the checksum differs")
             return memoryview(self._inline)
         blobs, name = self._reachable_blob()
-        target = private_buffer(self._stored_bytes)
         checksum = Checksum(self._checksum) if compare else None
+        if self._may_be_mapped():
+            mapped = blobs.mapped(name, self._stored_bytes)
+            if mapped is not None:
+                if checksum is not None:
+                    checksum.update(mapped)
+                self._compared(checksum)
+                return mapped
+        target = private_buffer(self._stored_bytes)
         try:
             pieces = blobs.read_into(name, target)
             read = sum(map(len, pieces if checksum is None else taken_in(pieces, checksum, target)))
@@ -201,6 +208,15 @@ class Reading:
             )
         self._compared(checksum)
         return target
+
+    def _may_be_mapped(self) -> bool:
+        """Whether the handler may be given the blob's pages themselves, rather than a copy.
+
+        A signature holds for the very bytes that were verified. The checksum of an unsigned
+        entry finds accidents, and what the handler is given need not be trusted.
+        """
+        mappable = self._loaded.maps_payload and not self._signed and self._in_own_file()
+        return mappable and self._stored_bytes >= MAPPED
 
     def _must_compare(self) -> bool:
         decoder = self._decoder
