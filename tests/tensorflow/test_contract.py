@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow  # each class starts processes that import TensorFlow
 
 Dataset = tf.data.Dataset
-DTYPES = [tf.float32, tf.int8, tf.bool, tf.bfloat16, tf.complex64, tf.int4, tf.quint8]
+DTYPES = [tf.float32, tf.int8, tf.bool, tf.bfloat16, tf.complex64, tf.float16, tf.quint8]
 
 
 def bits(tensor: Any) -> tuple[Any, ...]:
