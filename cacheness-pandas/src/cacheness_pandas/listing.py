@@ -124,7 +124,7 @@ def _objects(count: int, numbered: Any) -> Any:
 
 
 def _text_column(values: list[str | None]) -> Any:
-    return pd.array(values, dtype="str")  # type: ignore[call-overload]  # the stubs know it not
+    return pd.array(values, dtype="str")
 
 
 def _times(seconds: array[float]) -> pd.DatetimeIndex:
