@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import sys
 from array import array
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cacheness import UnifiedCache
 
@@ -24,13 +24,6 @@ _TEXTS = (
 _INTS = ("stored_bytes", "logical_bytes", "hits")
 _TIMES = ("created_at", "renewed_at", "accessed_at", "expires_at")
 _SECONDS = ("ttl_seconds", "cost_seconds")
-_DTYPES: dict[frozenset[type], Literal["boolean", "Int64", "float64", "str"]] = {
-    frozenset([bool]): "boolean",
-    frozenset([int]): "Int64",
-    frozenset([float]): "float64",
-    frozenset([str]): "str",
-}
-"""The dtype of a column whose values are all of one type; some rows may have none."""
 
 
 def entries_frame(cache: UnifiedCache, /, **filters: Any) -> pd.DataFrame:
@@ -41,7 +34,7 @@ def entries_frame(cache: UnifiedCache, /, **filters: Any) -> pd.DataFrame:
     ``float64``; ``pinned``; ``tags``, a tuple each. Then there is a column ``param.NAME`` for
     every parameter that any of the entries has, and ``meta.NAME`` for every field of
     custom metadata: ``boolean``, ``Int64``, ``float64`` or ``str`` where all its values are of
-    that type, else of objects.
+    that type, else of objects. Before pandas 3, texts are objects, too.
 
     Args:
         cache: The cache.
@@ -105,26 +98,37 @@ class _Sparse:
             found.append(value)
 
     def columns(self, count: int) -> dict[str, Any]:
-        made = {}
-        for name, (rows, found) in self._found.items():
-            values = _objects(count, zip(rows, found, strict=True))
-            dtype = _DTYPES.get(frozenset(map(type, found)))
-            fits = dtype != "Int64" or all(-(1 << 63) <= value < 1 << 63 for value in found)
-            made[f"{self._prefix}{name}"] = (
-                pd.array(values, dtype=dtype) if dtype and fits else values
-            )
-        return made
+        return {
+            f"{self._prefix}{name}": _column(_objects(count, zip(rows, found, strict=True)), found)
+            for name, (rows, found) in self._found.items()
+        }
 
 
-def _objects(count: int, numbered: Any) -> Any:
+def _objects(count: int, numbered: Iterable[tuple[int, Any]]) -> Any:
     values = np.full(count, None, object)
     for at, value in numbered:
         values[at] = value
     return values
 
 
-def _text_column(values: list[str | None]) -> Any:
-    return pd.array(values, dtype="str")
+def _column(values: Any, found: list[Any]) -> Any:
+    """The values in the dtype of those that are there, where they are of one type."""
+    kinds = set(map(type, found))
+    if kinds == {str}:
+        return _text_column(values)
+    if kinds == {bool}:
+        return pd.array(values, dtype="boolean")
+    if kinds == {float}:
+        return values.astype(np.float64)
+    if kinds == {int} and all(-(1 << 63) <= value < 1 << 63 for value in found):
+        return pd.array(values, dtype="Int64")
+    return values
+
+
+def _text_column(values: Any) -> Any:
+    """Texts and None; before pandas 3 its ``str`` would make a text of None, too."""
+    dtype = "str" if int(pd.__version__.partition(".")[0]) >= 3 else object
+    return pd.Series(values, dtype=dtype).array
 
 
 def _times(seconds: array[float]) -> pd.DatetimeIndex:
