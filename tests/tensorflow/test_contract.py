@@ -262,6 +262,8 @@ class Scaler(tf.Module):
 
 
 def model(units: int) -> keras.Model:
-    built = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units, name="dense")], "named")
+    built = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(units, name="dense")], name="named"
+    )
     built.compile("sgd", "mse")
     return built
