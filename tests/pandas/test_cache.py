@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pandas.testing import assert_frame_equal, assert_index_equal, assert_series_equal
 
-from cacheness import CacheConfig, SerializationError, UnifiedCache, cached
+from cacheness import CacheConfig, CorruptionWarning, SerializationError, UnifiedCache, cached
 from cacheness_pandas import StoredTable
 
 ROWS = 20_000
@@ -41,6 +41,69 @@ def flights(rows=ROWS):
 def blob_of(cache, key):
     entry = cache.get_entry(key)
     return str(Path(cache.config.cache_dir) / "blobs" / entry.blob)
+
+
+LARGE = 200_000
+"""Rows of a frame whose payload is mapped instead of copied."""
+
+
+def is_mapped(path):
+    return path in Path("/proc/self/maps").read_text()
+
+
+def test_a_large_frame_lies_in_the_pages_of_its_file(cache):
+    cache.put(flights(LARGE), "large", compressor="none")
+
+    frame = cache["large"]
+
+    assert is_mapped(blob_of(cache, "large")) == (sys.platform == "linux")
+    assert_frame_equal(frame, flights(LARGE), check_exact=True)
+
+
+def test_a_change_to_a_mapped_frame_stays_with_its_owner(cache):
+    cache.put(flights(LARGE), "large", compressor="none")
+    frame = cache["large"]
+
+    frame.iloc[:, 1] = 13.0
+    frame.loc[7, "delay"] = 7.0
+
+    assert_frame_equal(cache["large"], flights(LARGE), check_exact=True)
+
+
+def test_a_mapped_frame_outlives_its_entry(cache):
+    cache.put(flights(LARGE), "large", compressor="none")
+    frame = cache["large"]
+
+    cache.put(flights(3), "large")
+
+    assert_frame_equal(frame, flights(LARGE), check_exact=True)
+
+
+@pytest.mark.parametrize("at", [0.001, 0.5, 0.999])
+def test_a_mapped_payload_is_verified(cache, at):
+    cache.put(flights(LARGE), "large", compressor="none")
+    path = Path(blob_of(cache, "large"))
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * at)] ^= 4
+    path.write_bytes(content)
+
+    with pytest.warns(CorruptionWarning):
+        assert cache.get("large", default="gone") == "gone"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"signing": "all"}, {"permissions": "group"}],
+    ids=["signed", "writeable by a group"],
+)
+def test_what_somebody_else_might_change_is_copied(tmp_path, options):
+    with UnifiedCache(tmp_path / "copied", signing_key=b"k" * 32, **options) as cache:
+        cache.put(flights(LARGE), "large", compressor="none")
+
+        frame = cache["large"]
+
+        assert_frame_equal(frame, flights(LARGE), check_exact=True)
+        assert not is_mapped(blob_of(cache, "large"))
 
 
 @pytest.mark.parametrize("rows", [0, 3, ROWS])

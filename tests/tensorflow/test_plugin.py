@@ -2,18 +2,30 @@
 """TensorFlow is imported for those who ask for a tensor, and for nobody else."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from uv import find_uv_bin
 
 from cacheness import UnifiedCache
 
+ROOT = Path(__file__).parents[2]
 STEPS = {
     "open": "",
     "list": "[cache.get_entry(key) for key in cache]; len(cache)",
+    "entries": "assert {e.handler for e in cache.entries()} >= {'tensorflow', 'json'}",
+    "a query": "assert cache.query_meta(entry__handler='tensorflow')",
+    "statistics": "assert cache.stats().entries == len(cache)",
+    "explaining a miss": "assert str(tensor_of.cache_explain(2))",
+    "explaining a hit": "assert tensor_of.cache_explain(1).verdict == 'hit'",
+    "verifying": "assert not cache.verify_integrity().corrupt",
+    "mending": "assert not cache.verify_integrity(repair=True).corrupt",
     "another value": "cache.put({'a': 1}, 'other'); cache.get('other')",
     "a miss": "cache.get(tensor=3)",
     "the handlers": "import cacheness; cacheness.list_handlers()",
@@ -31,6 +43,9 @@ with UnifiedCache(directory) as cache:
     @cache.cached
     def made(n):
         return n
+    @cache.cached(key_prefix="tensor", code="off")
+    def tensor_of(n):
+        raise AssertionError("it is stored")
     exec(step)
 print(json.dumps([name for name in ("tensorflow", "keras") if name in sys.modules]))
 """
@@ -55,13 +70,20 @@ def directory(tmp_path_factory) -> str:
     with UnifiedCache(directory) as cache:
         for name, make in VALUES.items():
             cache.put(make(), name)
+        cache.put({"a": 1}, "no tensor")
+        # As the function of the script: its module is called __main__ there.
+        run = SCRIPT.replace(
+            'raise AssertionError("it is stored")', "return __import__('tensorflow').ones([2])"
+        )
+        output_of(run, directory, "tensor_of(1)")
     return directory
 
 
-def output_of(script: str, *arguments: str) -> list:
+def output_of(script: str, *arguments: str, python: str | Path = sys.executable) -> Any:
     run = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+        [python, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
+    assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
 
@@ -70,9 +92,9 @@ def test_this_imports_no_tensorflow(directory, step):
     assert output_of(SCRIPT, directory, STEPS[step]) == []
 
 
+BLOCKED = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
 WITHOUT = """
 import json, sys
-sys.modules["tensorflow"] = sys.modules["keras"] = None
 from cacheness import UnifiedCache
 
 def plain(value):
@@ -91,8 +113,24 @@ print(json.dumps(read))
 
 
 def test_as_numpy_works_where_tensorflow_is_not_installed(directory):
-    read = output_of(WITHOUT, directory, *VALUES)
+    check(output_of(BLOCKED + WITHOUT, directory, *VALUES))
 
+
+@pytest.mark.slow
+def test_as_numpy_works_in_an_environment_of_these_packages_alone(directory, tmp_path):
+    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    uv = find_uv_bin()
+    packages = [ROOT / "cacheness-core", ROOT / "cacheness-tensorflow"]
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, tmp_path / "venv"], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "-p", python, *packages], check=True)
+    found = "from importlib.util import find_spec; print(int(find_spec('tensorflow') is None))"
+
+    assert output_of(found, python=python) == 1
+    check(output_of(WITHOUT, directory, *VALUES, python=python))
+
+
+def check(read):
+    """What the script read is what was put."""
     assert read["small"] == ["float32", ["1.0", "2.0"]]
     assert read["narrow"] == ["bfloat16", ["1", "2.5"]]
     assert read["large"][0] == "float32"

@@ -30,7 +30,7 @@ from cacheness.forks import renew_in_child
 from cacheness.hits import SAMPLED, HitBuffer
 from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
 from cacheness.payloads.decode import Decoder
-from cacheness.payloads.refusals import BadSignatureError, UndecodableError
+from cacheness.payloads.refusals import BadSignatureError, UndecodableError, ends_the_caller
 from cacheness.plugins.registry import registry_for
 from cacheness.switch import is_off
 
@@ -447,8 +447,10 @@ class Engine:
         """[hot] A value from the memory of this process; MISS where it can't be given."""
         try:
             value = give()
-        except Exception:  # noqa: BLE001  # a handler's own errors are told by `read`
-            return MISS
+        except BaseException as error:
+            if ends_the_caller(error):
+                raise
+            return MISS  # a handler's own errors are told by `read`
         self._hits.add(key)
         if self._observers or is_logged():
             stored = self.backend.find(key)

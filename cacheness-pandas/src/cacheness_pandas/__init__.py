@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cacheness_pandas.frame import DataFrameHandler
     from cacheness_pandas.index import IndexHandler
+    from cacheness_pandas.listing import entries_frame
     from cacheness_pandas.series import SeriesHandler
     from cacheness_pandas.stored import StoredTable
     from cacheness_pandas.table import ArrowTableHandler
@@ -21,6 +22,7 @@ __all__ = [
     "IndexHandler",
     "SeriesHandler",
     "StoredTable",
+    "entries_frame",
 ]
 
 _MODULES = {
@@ -29,6 +31,7 @@ _MODULES = {
     "IndexHandler": "index",
     "SeriesHandler": "series",
     "StoredTable": "stored",
+    "entries_frame": "listing",
 }
 
 

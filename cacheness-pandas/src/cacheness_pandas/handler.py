@@ -40,6 +40,7 @@ class PandasHandler(BufferHandler):
     extension = ".arrow"
     data_only = True
     compresses = True
+    maps_payload = True
     opens_buffers = True
     """`open` and `map` take a payload's bytes in memory, too, where it has no file of its own."""
     partial_options = PARTIAL

@@ -42,6 +42,7 @@ class TensorFlowHandler(BufferHandler):
     extension = ".npy"
     data_only = True
     compresses = True
+    maps_payload = True  # tensors never change
 
     def can_handle(self, obj: object) -> bool:
         import tensorflow as tf

@@ -87,6 +87,15 @@ class BlobBackend(ABC):
         target[: len(data)] = data
         yield target[: len(data)]
 
+    def mapped(self, name: str, size: int) -> memoryview | None:
+        """Give the blob's own pages, mapped privately and writeable, in place of a copy.
+
+        Only where nobody else may change them, a failure to read any of them is told here,
+        and the blob has ``size`` bytes; else None, and the caller reads it. A blob that is
+        deleted stays on the disk until its pages are let go of.
+        """
+        return None
+
     def pieces(self, name: str) -> Iterator[Buffer]:
         """Give the blob in order, about 1 MiB at a time, however large it is."""
         from cacheness.blobs.staging import pieces_of

@@ -63,6 +63,7 @@ class FileBlobBackend(BlobBackend):
         self._for_group = config.permissions == "group"
         self._mode = 0o660 if self._for_group else 0o600
         self._postponed: list[str] = []
+        self._local: dict[int, bool] = {}
 
     @property
     def store_id(self) -> str:
@@ -139,6 +140,17 @@ class FileBlobBackend(BlobBackend):
             while got := file.readinto(target[at : at + _READ]):
                 yield target[at : at + got]
                 at += got
+
+    def mapped(self, name: str, size: int) -> memoryview | None:
+        from cacheness.blobs.mapping import mapped_privately
+
+        if not self._is_local():
+            return None
+        descriptor = self._open(name)
+        try:
+            return mapped_privately(descriptor, size)
+        finally:
+            os.close(descriptor)
 
     def pieces(self, name: str) -> Iterator[Buffer]:
         with open(self._open(name), "rb", buffering=0) as file:
@@ -288,6 +300,18 @@ class FileBlobBackend(BlobBackend):
             raise BackendUnavailableError(
                 f"the blob store {self._root} is not there; is its disk mounted?"
             )
+
+    def _is_local(self) -> bool:
+        """Whether no other machine can take a file's pages away; looked at anew per device."""
+        try:
+            device = os.stat(self._root).st_dev
+        except OSError:
+            return False  # to read it will say why
+        if device not in self._local:
+            from cacheness.filesystem import network_type
+
+            self._local[device] = network_type(self._root) is None
+        return self._local[device]
 
     def _folder(self, prefix: str) -> Folder:
         with Folder(self._root) as root:

@@ -145,6 +145,10 @@ class Handler(ABC):
     partial_options: frozenset[str] = frozenset()
     """Options of a get that need only a part of the payload: `get_with` then reads the file
     itself, and the checksum of an entry that needs no signature is not compared."""
+    maps_payload: bool = False
+    """Whether ``loads`` takes a large payload of an unsigned entry as the stored file's own pages,
+    verified and mapped privately, instead of a copy of them: for values that are read more often
+    than written to, as each page is copied when it is first written to."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
     from cacheness.handlers.protocols import Buffer
 
-__all__ = ["checked_size", "decompressed", "private_buffer"]
+__all__ = ["MAPPED", "checked_size", "decompressed", "private_buffer"]
 
 _PAGED = 256 << 10
 """From this size a payload is read into pages of its own, which nothing zeroes first."""
 _HUGE = 4 << 20
 """From this size huge pages are asked for, as numpy does: 512 times fewer page faults."""
+
+MAPPED = 1 << 20
+"""From this size a payload may be mapped; a smaller one is copied in no time."""
 
 
 def private_buffer(size: int) -> memoryview:

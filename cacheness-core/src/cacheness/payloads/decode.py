@@ -8,7 +8,7 @@ from xxhash import xxh3_128_hexdigest
 from cacheness.errors import HandlerNotFoundError, PluginNotInstalledError
 from cacheness.payloads.checksum import FAST, checksum_of
 from cacheness.payloads.context import EMPTY, GetContext
-from cacheness.payloads.refusals import UndecodableError
+from cacheness.payloads.refusals import UndecodableError, ends_the_caller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ class Decoder:
             return missing
         try:
             return loads(memoryview(payload), EMPTY, self._plain_context)
-        except Exception:  # noqa: BLE001  # a handler's own errors are told by `read`
-            return missing
+        except BaseException as error:
+            if ends_the_caller(error):
+                raise
+            return missing  # a handler's own errors are told by `read`
 
     def again(self, plain: PlainPayload, value: object) -> Callable[[], Any]:
         """What gives the value anew that `read_plain` gave: by copies, or the handler."""

@@ -13,10 +13,15 @@ from cacheness.errors import (
     PluginNotInstalledError,
     SignatureError,
 )
-from cacheness.payloads.buffers import checked_size, decompressed, private_buffer
+from cacheness.payloads.buffers import MAPPED, checked_size, decompressed, private_buffer
 from cacheness.payloads.checksum import Checksum, checksum_of, taken_in
 from cacheness.payloads.context import EMPTY, GetContext
-from cacheness.payloads.refusals import BadSignatureError, UndecodableError, not_installed
+from cacheness.payloads.refusals import (
+    BadSignatureError,
+    UndecodableError,
+    ends_the_caller,
+    not_installed,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,8 +188,15 @@ class Reading:
                 raise BlobCorruptedError(f"entry {self._cache_key}: the checksum differs")
             return memoryview(self._inline)
         blobs, name = self._reachable_blob()
-        target = private_buffer(self._stored_bytes)
         checksum = Checksum(self._checksum) if compare else None
+        if self._may_be_mapped():
+            mapped = blobs.mapped(name, self._stored_bytes)
+            if mapped is not None:
+                if checksum is not None:
+                    checksum.update(mapped)
+                self._compared(checksum)
+                return mapped
+        target = private_buffer(self._stored_bytes)
         try:
             pieces = blobs.read_into(name, target)
             read = sum(map(len, pieces if checksum is None else taken_in(pieces, checksum, target)))
@@ -196,6 +208,15 @@ class Reading:
             )
         self._compared(checksum)
         return target
+
+    def _may_be_mapped(self) -> bool:
+        """Whether the handler may be given the blob's pages themselves, rather than a copy.
+
+        A signature holds for the very bytes that were verified. The checksum of an unsigned
+        entry finds accidents, and what the handler is given need not be trusted.
+        """
+        mappable = self._loaded.maps_payload and not self._signed and self._in_own_file()
+        return mappable and self._stored_bytes >= MAPPED
 
     def _must_compare(self) -> bool:
         decoder = self._decoder
@@ -388,7 +409,9 @@ class Reading:
             raise
         except SignatureError as error:
             raise BadSignatureError(str(error), "missing") from None
-        except Exception as error:
+        except BaseException as error:
+            if ends_the_caller(error):
+                raise
             raise UndecodableError from error
 
 

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import sys
+
 from cacheness.errors import PluginNotInstalledError, SignatureError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cacheness.payloads.signing import Verdict
 
-__all__ = ["OWN_DISTRIBUTIONS", "BadSignatureError", "UndecodableError", "not_installed"]
+__all__ = [
+    "OWN_DISTRIBUTIONS",
+    "BadSignatureError",
+    "UndecodableError",
+    "ends_the_caller",
+    "not_installed",
+]
 
 
 class BadSignatureError(SignatureError):
@@ -22,6 +30,18 @@ class BadSignatureError(SignatureError):
 
 class UndecodableError(Exception):
     """The payload is what was stored, but its handler can't read it here; has a cause."""
+
+
+def ends_the_caller(error: BaseException) -> bool:
+    """Whether an exception is no failure of a handler, but asks its caller's caller to stop.
+
+    A library's own may derive from `BaseException`, too: a panic in Rust, as of polars, does.
+    """
+    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+        return True
+    # Nobody can have been cancelled where asyncio was never imported.
+    asyncio = sys.modules.get("asyncio.exceptions")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def not_installed(

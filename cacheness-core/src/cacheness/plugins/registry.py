@@ -57,6 +57,7 @@ class LoadedHandler:
         "handler",
         "loads",
         "map",
+        "maps_payload",
         "name",
         "open",
         "opens_buffers",
@@ -77,6 +78,7 @@ class LoadedHandler:
         self.compresses = handler.compresses
         self.opens_buffers = handler.opens_buffers
         self.partial_options = handler.partial_options
+        self.maps_payload = handler.maps_payload
         self.verifies = handler.verifies
         # Each is an optional capability, which a handler has by defining it.
         self.dumps = getattr(handler, "dumps", None)

@@ -176,6 +176,22 @@ class BlobBackendContract(StoreContract):
         with pytest.raises(ValueError, match="99"):
             list(backend.read_into(NAME, target))
 
+    def test_pages_that_are_given_in_place_of_a_copy_are_private(
+        self, backend: BlobBackend
+    ) -> None:
+        content = os.urandom(100_000)
+        backend.write(NAME, [content])
+
+        assert backend.mapped(NAME, len(content) + 1) is None, "compare the size"
+        mapped = backend.mapped(NAME, len(content))
+
+        if mapped is not None:
+            assert mapped == content
+            mapped[0] ^= 1
+            assert bytes(backend.read(NAME)) == content, "a write to the pages reached the blob"
+            backend.delete(NAME)
+            assert mapped[1:] == content[1:], "the pages went with the blob"
+
     def test_a_blob_comes_in_pieces(self, backend: BlobBackend) -> None:
         content = os.urandom(3_500_000)
         backend.write(NAME, [content])

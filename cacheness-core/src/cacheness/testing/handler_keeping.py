@@ -282,7 +282,7 @@ def _as_subclass(obj: Any) -> Any:
             return obj.view(subclass)
         changed = obj.__copy__() if hasattr(obj, "__copy__") else _shallow(obj)
         changed.__class__ = subclass
-    except (TypeError, AttributeError, ValueError):
+    except (TypeError, AttributeError, ValueError, NotImplementedError):
         return None
     return changed
 

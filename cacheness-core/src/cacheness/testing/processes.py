@@ -9,7 +9,8 @@ import sys
 
 __all__ = ["in_fresh_process"]
 
-_PATIENCE = 120
+_PATIENCE = 600
+"""Seconds; on a machine with much to do, to import TensorFlow alone takes minutes."""
 
 
 def in_fresh_process(code: str, *arguments: str, stdin: str = "") -> str:
