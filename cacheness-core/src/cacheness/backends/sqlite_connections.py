@@ -375,6 +375,10 @@ class Connections:
 
             make_file(self, SCHEMA_VERSION, mode=0o660 if for_group else 0o600)
             version = self._version()
+        if self._durable and not self.read_only:
+            from cacheness.durable import sync_directory
+
+            sync_directory(os.path.dirname(self.path))
         if version > SCHEMA_VERSION:
             self.close()
             raise ConfigError(

@@ -11,7 +11,7 @@ import sys
 from time import sleep, time
 
 from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
-from cacheness.blobs.folder import Folder
+from cacheness.blobs.folder import Folder, closing_on_error
 from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
@@ -63,6 +63,8 @@ class FileBlobBackend(BlobBackend):
         self._for_group = config.permissions == "group"
         self._mode = 0o660 if self._for_group else 0o600
         self._postponed: list[str] = []
+        self._settled: set[str] = set()
+        """The folders whose names are known to be on the disk."""
 
     @property
     def store_id(self) -> str:
@@ -295,9 +297,16 @@ class FileBlobBackend(BlobBackend):
 
     def _made_folder(self, prefix: str) -> Folder:
         try:
-            return self._folder(prefix)
+            folder = self._folder(prefix)
         except FileNotFoundError:
-            self._make_root()
+            folder = self._new_folder(prefix)
+        if self._durable and prefix not in self._settled:
+            with closing_on_error(folder):
+                self._settle()
+        return folder
+
+    def _new_folder(self, prefix: str) -> Folder:
+        self._make_root()
         with Folder(self._root) as root:
             try:
                 root.mkdir(prefix)
@@ -305,10 +314,22 @@ class FileBlobBackend(BlobBackend):
                 return Folder(prefix, root)
             folder = Folder(prefix, root)
             if self._for_group:
-                folder.set_mode(0o2770)
-            if self._durable:
-                root.sync()
+                with closing_on_error(folder):
+                    folder.set_mode(0o2770)
             return folder
+
+    def _settle(self) -> None:
+        """Wait for the names of the folders to be on the disk.
+
+        Also of those that are there already: whoever made them may not have waited.
+        """
+        from cacheness.durable import sync_directory
+
+        with Folder(self._root) as root:
+            there = set(root.names())
+            root.sync()
+        sync_directory(os.path.dirname(self._root))
+        self._settled |= there
 
     def _make_root(self) -> None:
         from cacheness.payloads.layout import make_subdirectory, write_new_file
@@ -316,7 +337,9 @@ class FileBlobBackend(BlobBackend):
         if self._own_place:
             self._context.make_directory()
         else:
-            os.makedirs(os.path.dirname(self._root), exist_ok=True)
+            from cacheness.durable import make_parents
+
+            make_parents(self._root, durable=self._durable)
         make_subdirectory(self._root, self._context.config)
         path = os.path.join(self._root, _STORE_ID)
         if not os.path.lexists(path):
