@@ -221,10 +221,13 @@ class Journal:
 
     def _open(self, *, create: bool) -> int:
         descriptor = self._open_descriptor(create=create)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+        except BaseException:
             os.close(descriptor)
-            raise OSError(errno.EINVAL, "it is no regular file")
+            raise
         self._descriptor = descriptor
         self._identity = status.st_dev, status.st_ino
         # Whoever made the file may not have waited for its name.
@@ -317,8 +320,12 @@ def _dumped(operation: Operation) -> bytes:
 
 def _open_new(path: str, flags: int, mode: int) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags | _FLAGS, mode)
-    if sys.platform != "win32":
-        os.fchmod(descriptor, mode)  # whatever the umask
+    try:
+        if sys.platform != "win32":
+            os.fchmod(descriptor, mode)  # whatever the umask
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

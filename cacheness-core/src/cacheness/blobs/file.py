@@ -279,9 +279,12 @@ class FileBlobBackend(BlobBackend):
             if error.errno in _NO_FILE:
                 raise _no_file(self.path_of(name)) from error
             raise
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _no_file(self.path_of(name))
+        except BaseException:
             os.close(descriptor)
-            raise _no_file(self.path_of(name))
+            raise
         return descriptor
 
     def _check_reachable(self) -> None:
