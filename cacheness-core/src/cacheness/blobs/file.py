@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import sys
+from contextlib import suppress
 from time import sleep, time
 
 from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
@@ -123,7 +124,9 @@ class FileBlobBackend(BlobBackend):
                     os.close(descriptor)
                 folder.rename(temporary, file_name)
             except BaseException:
-                folder.unlink(temporary)
+                # Neither this nor that it was renamed already hides what was the matter.
+                with suppress(OSError):
+                    folder.unlink(temporary)
                 raise
             if self._durable:
                 folder.sync()
@@ -309,8 +312,12 @@ class FileBlobBackend(BlobBackend):
         return folder
 
     def _new_folder(self, prefix: str) -> Folder:
-        self._make_root()
-        with Folder(self._root) as root:
+        try:
+            opened = Folder(self._root)
+        except FileNotFoundError:
+            self._make_root()
+            opened = Folder(self._root)
+        with opened as root:
             try:
                 root.mkdir(prefix)
             except FileExistsError:
