@@ -293,11 +293,12 @@ def _open_file(directory: str, path: str, *, for_group: bool) -> _LockFile:
     descriptor = _open(directory, path, for_group=for_group)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "it is no regular file")
     except BaseException:
         os.close(descriptor)
         raise
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is no regular file")
     identity = status.st_dev, status.st_ino
     # A known file that moved here between the two looks keeps this descriptor as well:
     # closing it would drop the locks that are held through the other.

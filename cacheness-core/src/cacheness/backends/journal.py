@@ -223,11 +223,12 @@ class Journal:
         descriptor = self._open_descriptor(create=create)
         try:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
         except BaseException:
             os.close(descriptor)
             raise
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is no regular file")
         self._descriptor = descriptor
         self._identity = status.st_dev, status.st_ino
         # Whoever made the file may not have waited for its name.

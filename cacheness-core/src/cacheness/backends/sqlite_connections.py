@@ -189,6 +189,12 @@ class Connections:
                 f"{self.path} was locked by another process for {self.timeout:g} s; "
                 "try again, or raise lock_timeout"
             )
+        directory = os.path.dirname(self.path)
+        if not self.read_only and os.path.isdir(directory) and not os.access(directory, os.W_OK):
+            return BackendUnavailableError(
+                f"{self.path} can't be used, as its directory can't be written ({error}); "
+                "pass read_only=True to read what is there"
+            )
         return BackendUnavailableError(f"{self.path} can't be used: {error}")
 
     # --- waiting ----------------------------------------------------------------------

@@ -283,11 +283,13 @@ class FileBlobBackend(BlobBackend):
                 raise _no_file(self.path_of(name)) from error
             raise
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _no_file(self.path_of(name))
+            status = os.fstat(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise _no_file(self.path_of(name))
         return descriptor
 
     def _check_reachable(self) -> None:
