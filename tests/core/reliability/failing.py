@@ -9,20 +9,56 @@ import sys
 from collections import deque
 
 CALLS = frozenset(
-    "open write writev pwrite writelines sendfile fsync fdatasync ftruncate rename replace "
-    "link unlink remove mkdir chmod fchmod read readinto pread stat lstat fstat listdir scandir "
-    "statvfs flush lockf execute executemany commit connect".split()
+    {
+        "chmod",
+        "commit",
+        "connect",
+        "execute",
+        "executemany",
+        "fchmod",
+        "fdatasync",
+        "flush",
+        "fstat",
+        "fsync",
+        "ftruncate",
+        "link",
+        "listdir",
+        "lockf",
+        "lstat",
+        "mkdir",
+        "open",
+        "pread",
+        "pwrite",
+        "read",
+        "readinto",
+        "remove",
+        "rename",
+        "replace",
+        "scandir",
+        "sendfile",
+        "stat",
+        "statvfs",
+        "unlink",
+        "write",
+        "writelines",
+        "writev",
+    }
 )
 
 
 class Failing:
-    """While it is entered, the call of that number fails; ``reached`` tells whether there was one.
+    """While it is entered, one call fails; ``reached`` tells which, if there were as many.
+
+    Args:
+        number: Of the call.
+        code: Of the error; None is a ``KeyboardInterrupt`` just after the call, which did
+            what it does.
 
     The interpreter's own profile hook sees each call of a function in C; what it raises is
     raised in the place of the call.
     """
 
-    def __init__(self, number: int, code: int) -> None:
+    def __init__(self, number: int, code: int | None) -> None:
         self.reached = ""
         self._left = number
         self._code = code
@@ -35,13 +71,20 @@ class Failing:
         sys.setprofile(None)
 
     def _before_call(self, frame, event, function):
-        if event != "c_call" or function.__name__ not in CALLS or not _is_outside(function, frame):
+        if (
+            event != ("c_return" if self._code is None else "c_call")
+            or function.__name__ not in CALLS
+            or not _is_outside(function, frame)
+        ):
             return
         if self._left:
             self._left -= 1
             return
         sys.setprofile(None)
         code = frame.f_code
+        if self._code is None:
+            self.reached = f"interrupted after {function.__qualname__} in {code.co_name}"
+            raise KeyboardInterrupt
         self.reached = f"{function.__qualname__} in {code.co_name} ({code.co_filename})"
         if type(function.__self__).__module__ == "sqlite3" or function.__self__ is _sqlite:
             raise _of_sqlite(self._code)

@@ -19,9 +19,37 @@ import warnings
 from workloads import WORKLOADS, faults_after, opened
 
 STEPS = frozenset(
-    "open write writev pwrite writelines sendfile fsync fdatasync ftruncate truncate rename "
-    "replace link symlink unlink remove mkdir rmdir chmod fchmod utime close flush tofile "
-    "execute executemany executescript commit rollback".split()
+    {
+        "chmod",
+        "close",
+        "commit",
+        "execute",
+        "executemany",
+        "executescript",
+        "fchmod",
+        "fdatasync",
+        "flush",
+        "fsync",
+        "ftruncate",
+        "link",
+        "mkdir",
+        "open",
+        "pwrite",
+        "remove",
+        "rename",
+        "replace",
+        "rmdir",
+        "rollback",
+        "sendfile",
+        "symlink",
+        "tofile",
+        "truncate",
+        "unlink",
+        "utime",
+        "write",
+        "writelines",
+        "writev",
+    }
 )
 
 
@@ -52,7 +80,7 @@ def main(directory, backend, name, size, way):
             problems.append(f"{name}: it ended with {code} at step {step}")
             break
         step += 1
-    print(json.dumps({"steps": step, "problems": problems}))
+    sys.stdout.write(json.dumps({"steps": step, "problems": problems}))
 
 
 def copied(prepared, place):

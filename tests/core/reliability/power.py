@@ -33,8 +33,8 @@ def apply(node, change):
     kind, *rest = change
     if kind == "write":
         offset, data = rest
-        node.content = node.content[:offset].ljust(offset, b"\0") + data + (
-            node.content[offset + len(data) :]
+        node.content = (
+            node.content[:offset].ljust(offset, b"\0") + data + (node.content[offset + len(data) :])
         )
     elif kind == "truncate":
         node.content = node.content[: rest[0]].ljust(rest[0], b"\0")
@@ -170,9 +170,7 @@ class Recorder:
             inode = os.stat(path, dir_fd=dir_fd).st_ino
             self._ids[inode] = len(self._ids) + len(self.log)
             self.say("directory", self._ids[inode])
-            self.say(
-                "pending", directory, ("name", os.path.basename(path), self._ids[inode])
-            )
+            self.say("pending", directory, ("name", os.path.basename(path), self._ids[inode]))
 
 
 def states(log, *, seed=0, at_random=3):
@@ -181,7 +179,7 @@ def states(log, *, seed=0, at_random=3):
     After each event: all that is pending kept, all lost, each by itself kept or lost, and
     some mixtures at random, in which writes are also torn, or left as zeros.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     seen = set()
     for happened in range(len(log) + 1):
         if happened and log[happened - 1][0] in ("ack", "file", "directory"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from typing import ClassVar
 
 from cacheness import UnifiedCache
 from cacheness.decorator import cached
-from cacheness.filters import Filter
 from cacheness.integrity import verify_integrity
 
 SECRET = b"a signing key of this test"
@@ -17,7 +17,7 @@ SMALL, LARGE = 200, 50_000
 KEYS = ("a", "b", "c", "d", "new")
 
 
-NOISE = random.Random(1).randbytes(400_000)  # noqa: S311
+NOISE = random.Random(1).randbytes(400_000)
 """What no compressor makes smaller."""
 
 
@@ -40,7 +40,7 @@ def fill(directory, backend, size, **options):
 class Workload:
     """A change: ``prepare`` before it, ``run``, and the states that are allowed after it."""
 
-    options: dict[str, object] = {}
+    options: ClassVar[dict[str, object]] = {}
     whole = False
     """Whether the keys change all at once."""
     touched: tuple[str, ...] = ("a",)
@@ -160,7 +160,7 @@ class PutBatch(Workload):
 class Evict(Workload):
     """A put over the bound, which drives the oldest out."""
 
-    options = {"max_entries": 4, "policy": "fifo"}
+    options: ClassVar = {"max_entries": 4, "policy": "fifo"}
     touched = ("a", "b", "c", "d", "new")
 
     def run(self, cache, size, directory):
@@ -191,7 +191,7 @@ class Compact(Workload):
 class CompactByPut(Replace):
     """The same, by the put that makes it too long."""
 
-    options = {"inline_bytes": 1 << 20}
+    options: ClassVar = {"inline_bytes": 1 << 20}
 
     def prepare(self, directory, backend, size):
         fill(directory, backend, size, **self.options)
@@ -240,7 +240,7 @@ class Adopt(Workload):
     def function(cache, code):
         made = {}
         source = f"def aged(x, size):\n    return (b'o' * size + b'%d' % x, {code})[0]\n"
-        exec(source, {"__name__": "aged"}, made)  # noqa: S102  # two versions of one function
+        exec(source, {"__name__": "aged"}, made)  # two versions of one function
         return cached(cache=cache, code="off" if code else "auto", version=1)(made["aged"])
 
     def prepare(self, directory, backend, size):
