@@ -11,10 +11,11 @@ import pytest
 from cacheness import CachenessError
 
 from .failing import Failing
-from .workloads import WORKLOADS, cases, faults_after, opened
+from .workloads import LARGE, WORKLOADS, cases, faults_after, opened
 
 ALL = [(backend, *case) for backend in ("sqlite", "json") for case in cases(backend)]
-FAST = [case for case in ALL if case[1] in ("Replace", "PutBatch") and case[2] > 1000]
+FAST = [case for case in ALL if case[1:] == ("Replace", LARGE)]
+SOME = [case for case in ALL if case[1] in ("Replace", "PutBatch") and case[2] == LARGE]
 OTHERS = (errno.ENOSPC, errno.EACCES, errno.EMFILE)
 
 
@@ -80,7 +81,9 @@ def test_whatever_call_fails_in_whatever_change(quick_path, backend, name, size)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Replace", "UpdateData", "PutBatch", "Pop", "Import", "Repair"])
+@pytest.mark.parametrize(
+    "name", ["Replace", "ReplaceDurably", "UpdateData", "PutBatch", "Pop", "Import", "Repair"]
+)
 @pytest.mark.parametrize("backend", ["sqlite", "json"])
 def test_an_interruption_after_any_call_leaves_old_or_new_values(quick_path, backend, name):
     fail_each_call(quick_path, backend, name, 50_000, None)
@@ -88,6 +91,6 @@ def test_an_interruption_after_any_call_leaves_old_or_new_values(quick_path, bac
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", OTHERS, ids=[errno.errorcode[code] for code in OTHERS])
-@pytest.mark.parametrize(("backend", "name", "size"), FAST)
+@pytest.mark.parametrize(("backend", "name", "size"), SOME)
 def test_whatever_is_the_matter_with_a_call(quick_path, backend, name, size, code):
     fail_each_call(quick_path, backend, name, size, code)

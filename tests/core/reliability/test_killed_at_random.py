@@ -135,5 +135,5 @@ def test_a_few_kills_at_random_moments(quick_path, backend):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "json"])
-def test_500_kills_at_random_moments(quick_path, backend):
-    assert kill_at_random(quick_path, backend, 500, 25) > 50, "it was always killed in between"
+def test_hundreds_of_kills_at_random_moments(quick_path, backend):
+    assert kill_at_random(quick_path, backend, 250, 25) > 25, "it was always killed in between"

@@ -90,6 +90,12 @@ class Create(Put):
         return {}
 
 
+class ReplaceDurably(Replace):
+    """With a wait for the disk after each step."""
+
+    options: ClassVar = {"durability": "fsync"}
+
+
 class Add(Put):
     def run(self, cache, size, directory):
         assert cache.add(value("n", size), "new")
@@ -319,6 +325,7 @@ WORKLOADS = {
         Create,
         Put,
         Replace,
+        ReplaceDurably,
         Add,
         Signed,
         UpdateData,
@@ -344,7 +351,7 @@ def cases(backend):
     for name in WORKLOADS:
         if name == "CompactByPut" and backend != "json":
             continue
-        for size in (LARGE,) if name in ("Repair", "Adopt") else (SMALL, LARGE):
+        for size in (LARGE,) if name in ("Repair", "Adopt", "ReplaceDurably") else (SMALL, LARGE):
             yield name, size
 
 

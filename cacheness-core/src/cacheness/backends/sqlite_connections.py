@@ -382,9 +382,7 @@ class Connections:
             make_file(self, SCHEMA_VERSION, mode=0o660 if for_group else 0o600)
             version = self._version()
         if self._durable and not self.read_only:
-            from cacheness.durable import sync_directory
-
-            sync_directory(os.path.dirname(self.path))
+            self._settle()
         if version > SCHEMA_VERSION:
             self.close()
             raise ConfigError(
@@ -397,6 +395,15 @@ class Connections:
                 from cacheness.backends.sqlite_journal import use_wal
 
                 use_wal(self.connection())
+
+    def _settle(self) -> None:
+        """Wait for the file's name to be on the disk: whoever made it may not have."""
+        from cacheness.durable import sync_directory
+
+        try:
+            sync_directory(os.path.dirname(self.path))
+        except OSError as error:
+            raise BackendUnavailableError(f"{self.path} can't be used: {error}") from error
 
     def _version(self) -> int:
         row = self.row("PRAGMA user_version", ())
