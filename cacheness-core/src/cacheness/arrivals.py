@@ -319,7 +319,7 @@ class Arrivals:
             newer = self._newer(list(chunk.values()))
             displaced = engine.backend.put_entries(newer)
         except BaseException:
-            self._drop_unrecorded(chunk)
+            self._engine.withdraw(chunk.values())
             raise
         for entry in newer:
             del chunk[entry.cache_key]
@@ -340,14 +340,6 @@ class Arrivals:
             if (stands := standing.get(entry.cache_key)) is None
             or stands.created_at < entry.created_at
         ]
-
-    def _drop_unrecorded(self, chunk: dict[str, Entry]) -> None:
-        """After a failure: the store may have recorded them before it failed."""
-        standing = self._engine.backend.get_entries(list(chunk))
-        for cache_key, stands in standing.items():
-            if stands.generation == chunk[cache_key].generation:
-                del chunk[cache_key]
-        self._drop(chunk.values())
 
     def _drop(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

@@ -58,8 +58,7 @@ def put_batch(
                 advance(1)
             displaced = engine.backend.put_entries(prepared) if prepared else []
         except BaseException:
-            for entry in prepared:
-                engine.discard(entry)
+            engine.withdraw(prepared)
             raise
         for old in displaced:
             engine.discard(old)

@@ -97,7 +97,7 @@ def update_data(
                 break
             old = engine.standing(key, prefix, UNSET)
     except BaseException:
-        engine.discard(new)
+        engine.withdraw((new,))
         raise
     if old is None:
         engine.discard(new)

@@ -140,7 +140,7 @@ class Engine:
         try:
             other = self.backend.put_entry(entry, if_absent=if_absent)
         except BaseException:
-            self.discard(entry)
+            self.withdraw((entry,))
             raise
         if other is not None:
             if if_absent:
@@ -774,9 +774,33 @@ class Engine:
         self.make_room(entry.stored_bytes)
 
     def discard(self, entry: Entry) -> None:
-        """Remove the blob of an entry that no longer stands."""
-        if entry.blob_store is None or entry.blob_store == self.blobs().store_id:
-            self._drop_blob(entry.blob)
+        """Remove the blob of an entry that no longer stands.
+
+        One that can't be removed now is an orphan for a later clean-up.
+        """
+        if entry.blob is None:
+            return
+        try:
+            if entry.blob_store is None or entry.blob_store == self.blobs().store_id:
+                self._drop_blob(entry.blob)
+        except BackendUnavailableError:
+            return
+
+    def withdraw(self, entries: Iterable[Entry]) -> None:
+        """Remove the blobs of entries that could not be recorded.
+
+        A store may fail, or be interrupted, after it has recorded them: their blobs stay,
+        and where it can't be asked, all do.
+        """
+        with_blobs = [entry for entry in entries if entry.blob is not None]
+        try:
+            standing = self.backend.get_entries([entry.cache_key for entry in with_blobs])
+        except CachenessError:
+            return
+        for entry in with_blobs:
+            stands = standing.get(entry.cache_key)
+            if stands is None or stands.generation != entry.generation:
+                self.discard(entry)
 
     def bury(self, entries: Iterable[Entry], why: Why, reason: str = "") -> None:
         """Remember why these entries are gone."""
@@ -785,12 +809,12 @@ class Engine:
         record(self.backend, entries, why, time(), reason)
 
     def _drop_blob(self, name: str | None) -> None:
-        """Remove a blob; one that can't be removed now is an orphan for a later clean-up."""
-        if name is not None:
-            try:
-                self.blobs().delete(name)
-            except OSError:
-                return
+        if name is None:
+            return
+        try:
+            self.blobs().delete(name)
+        except (OSError, ValueError):  # the name itself may be damaged
+            return
 
     def watch(self, observer: Callable[[Event], None]) -> None:
         """Tell this observer, too, of what happens in this cache from now on."""

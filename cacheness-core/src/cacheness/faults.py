@@ -85,15 +85,19 @@ class Faults:
             self.quarantine(key, stored[0], reason)
 
     def quarantine(self, key: str, generation: int, reason: str) -> bool:
-        """Put an entry aside if it still stands; whether it did."""
-        from cacheness.payloads.quarantine import quarantine
+        """Put an entry aside if it still stands; whether it did.
+
+        Its blob goes last: who is killed before leaves the damaged entry to the next.
+        """
+        from cacheness.payloads.quarantine import put_aside
 
         removed = self._engine.backend.get_entry(key)
         if removed is None or removed.generation != generation:
             return False
-        quarantine(removed, self._engine.blobs, self._engine.config)
+        put_aside(removed, self._engine.blobs, self._engine.config)
         if self._engine.backend.delete_entry(key, if_generation=generation) is None:
             return False
+        self._engine.discard(removed)
         self._engine.bury([removed], "quarantined", reason)
         return True
 

@@ -128,8 +128,14 @@ class FreeSpace:
         return min(int(whole * _PART), _MOST) if self._min_free is None else self._min_free
 
     def _disks(self) -> list[tuple[str, int, int]]:
-        """Directory, free bytes and all bytes of each disk."""
-        return [(path, *_space(path)) for path in self._directories()]
+        """Directory, free bytes and all bytes of each disk that tells them."""
+        found = []
+        for path in self._directories():
+            try:
+                found.append((path, *_space(path)))
+            except OSError:
+                continue  # whatever is the matter with it, the write will tell
+        return found
 
     def _message(self, key: str, stored_bytes: int) -> str:
         path, free, whole = max(self._disks(), key=lambda disk: self._bound(disk[2]) - disk[1])

@@ -98,16 +98,19 @@ class FileLock:
         try:
             while True:
                 file = self._site.enter()
-                if not file.acquire(self._offset, deadline):
-                    file.leave()
-                    return False
-                if file.identity == _identity(self._site.path):
-                    self._file = file
-                    return True
-                # The directory was removed and made again meanwhile: a lock on the old
-                # file excludes nobody.
-                file.release(self._offset)
-                file.leave()
+                taken = False
+                try:
+                    taken = file.acquire(self._offset, deadline)
+                    if not taken:
+                        return False
+                    # Where the directory was removed and made again meanwhile, a lock on
+                    # the old file excludes nobody.
+                    if file.identity == _identity(self._site.path):
+                        self._file = file
+                        return True
+                finally:
+                    if self._file is None:
+                        _give_back(file, self._offset, taken=taken)
         except OSError as error:
             raise BackendUnavailableError(
                 f"the lock file {self._site.path} can't be used: {error.strerror or error}"
@@ -117,8 +120,7 @@ class FileLock:
         """Give the lock up; does nothing in a child that was forked while it was held."""
         file, self._file = self._file, None
         if file is not None and file.fork == _fork:
-            file.release(self._offset)
-            file.leave()
+            _give_back(file, self._offset, taken=True)
 
     def __enter__(self) -> None:
         if not self.acquire(self._timeout):
@@ -267,6 +269,14 @@ class _LockFile:
         os.close(self._descriptor)
 
 
+def _give_back(file: _LockFile, offset: int, *, taken: bool) -> None:
+    try:
+        if taken:
+            file.release(offset)
+    finally:
+        file.leave()
+
+
 _files: dict[tuple[int, int], _LockFile] = {}
 """By device and inode: two paths of one file must share its descriptor."""
 _files_guard = allocate_lock()
@@ -281,7 +291,11 @@ def _open_file(directory: str, path: str, *, for_group: bool) -> _LockFile:
     if file is not None:
         return file
     descriptor = _open(directory, path, for_group=for_group)
-    status = os.fstat(descriptor)
+    try:
+        status = os.fstat(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise OSError(0, "it is no regular file")

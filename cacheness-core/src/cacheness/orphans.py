@@ -61,7 +61,10 @@ def sweep(engine: Engine, add: Add, *, repair: bool, grace: float) -> int:
         add(Problem("out_of_reach", "blobs", f"no blob is taken for an orphan: {error}"))
     except (BackendUnavailableError, OSError) as error:
         add(Problem("out_of_reach", "blobs", f"the blobs can't be listed now: {error}"))
-    _sweep_directory(engine, add, repair=repair, grace=grace)
+    try:
+        _sweep_directory(engine, add, repair=repair, grace=grace)
+    except OSError as error:
+        add(Problem("out_of_reach", "files", f"the files can't be listed now: {error}"))
     return pending
 
 

@@ -17,6 +17,8 @@ from contextlib import suppress
 from time import sleep, time
 from zlib import crc32
 
+from cacheness.durable import sync_directory
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -182,8 +184,6 @@ class Journal:
         except BaseException:
             _unlink(temporary)
             raise
-        if self._durable:
-            _sync_directory(os.path.dirname(self.path))
         self.close()
         self._open(create=False)
         self.end = sum(places[-1]) if places else 0
@@ -221,14 +221,19 @@ class Journal:
 
     def _open(self, *, create: bool) -> int:
         descriptor = self._open_descriptor(create=create)
-        status = os.fstat(descriptor)
+        try:
+            status = os.fstat(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "it is no regular file")
         self._descriptor = descriptor
         self._identity = status.st_dev, status.st_ino
-        if create and self._durable:
-            _sync_directory(os.path.dirname(self.path))
+        # Whoever made the file may not have waited for its name.
+        if self._durable and not self._read_only:
+            sync_directory(os.path.dirname(self.path))
         return descriptor
 
     def _open_descriptor(self, *, create: bool) -> int:
@@ -316,8 +321,12 @@ def _dumped(operation: Operation) -> bytes:
 
 def _open_new(path: str, flags: int, mode: int) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags | _FLAGS, mode)
-    if sys.platform != "win32":
-        os.fchmod(descriptor, mode)  # whatever the umask
+    try:
+        if sys.platform != "win32":
+            os.fchmod(descriptor, mode)  # whatever the umask
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -331,13 +340,3 @@ def _write_all(descriptor: int, data: bytes | bytearray) -> None:
 def _unlink(path: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(path)
-
-
-def _sync_directory(path: str) -> None:
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -444,7 +444,15 @@ class SQLiteBackend(MetadataBackend):
 
 
 def _journal_for(path: str) -> Journal:
-    """The journal that suits the file system; a disk tells by its device, which takes 2 µs."""
+    """The journal that suits the file system; see `_suited_journal`."""
+    try:
+        return _suited_journal(path)
+    except OSError as error:
+        raise BackendUnavailableError(f"{path} can't be used: {error}") from error
+
+
+def _suited_journal(path: str) -> Journal:
+    """A disk tells by its device, which takes 2 µs."""
     directory = os.path.dirname(path)
     if sys.platform.startswith("linux") and os.path.isdir(directory):
         if os.major(os.stat(directory).st_dev) != 0:

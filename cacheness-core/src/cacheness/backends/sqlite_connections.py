@@ -189,6 +189,12 @@ class Connections:
                 f"{self.path} was locked by another process for {self.timeout:g} s; "
                 "try again, or raise lock_timeout"
             )
+        directory = os.path.dirname(self.path)
+        if not self.read_only and os.path.isdir(directory) and not os.access(directory, os.W_OK):
+            return BackendUnavailableError(
+                f"{self.path} can't be used, as its directory can't be written ({error}); "
+                "pass read_only=True to read what is there"
+            )
         return BackendUnavailableError(f"{self.path} can't be used: {error}")
 
     # --- waiting ----------------------------------------------------------------------
@@ -375,6 +381,8 @@ class Connections:
 
             make_file(self, SCHEMA_VERSION, mode=0o660 if for_group else 0o600)
             version = self._version()
+        if self._durable and not self.read_only:
+            self._settle()
         if version > SCHEMA_VERSION:
             self.close()
             raise ConfigError(
@@ -387,6 +395,15 @@ class Connections:
                 from cacheness.backends.sqlite_journal import use_wal
 
                 use_wal(self.connection())
+
+    def _settle(self) -> None:
+        """Wait for the file's name to be on the disk: whoever made it may not have."""
+        from cacheness.durable import sync_directory
+
+        try:
+            sync_directory(os.path.dirname(self.path))
+        except OSError as error:
+            raise BackendUnavailableError(f"{self.path} can't be used: {error}") from error
 
     def _version(self) -> int:
         row = self.row("PRAGMA user_version", ())

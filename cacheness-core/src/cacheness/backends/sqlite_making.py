@@ -43,7 +43,8 @@ def _link_file(connections: Connections, version: int, mode: int) -> bool:
     So those who make one cache at the same instant never wait for each other, and none
     ever sees a file that has another journal yet. False where the file system has no links.
     """
-    made = f"{connections.path}.{os.urandom(8).hex()}.tmp"
+    # So named as all temporary files are, for a clean-up after who is killed here.
+    made = f"{connections.path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:
         with statements_of_this_thread():
             _write_file(made, version, "WAL" if connections.journal == "wal" else "DELETE")

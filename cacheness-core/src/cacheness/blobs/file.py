@@ -8,10 +8,11 @@ import os
 import re
 import stat
 import sys
+from contextlib import suppress
 from time import sleep, time
 
 from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
-from cacheness.blobs.folder import Folder
+from cacheness.blobs.folder import Folder, closing_on_error
 from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
@@ -64,6 +65,8 @@ class FileBlobBackend(BlobBackend):
         self._mode = 0o660 if self._for_group else 0o600
         self._postponed: list[str] = []
         self._local: dict[int, bool] = {}
+        self._settled: set[str] = set()
+        """The folders whose names are known to be on the disk."""
 
     @property
     def store_id(self) -> str:
@@ -122,7 +125,9 @@ class FileBlobBackend(BlobBackend):
                     os.close(descriptor)
                 folder.rename(temporary, file_name)
             except BaseException:
-                folder.unlink(temporary)
+                # Neither this nor that it was renamed already hides what was the matter.
+                with suppress(OSError):
+                    folder.unlink(temporary)
                 raise
             if self._durable:
                 folder.sync()
@@ -289,7 +294,12 @@ class FileBlobBackend(BlobBackend):
             if error.errno in _NO_FILE:
                 raise _no_file(self.path_of(name)) from error
             raise
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        try:
+            status = os.fstat(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise _no_file(self.path_of(name))
         return descriptor
@@ -319,20 +329,43 @@ class FileBlobBackend(BlobBackend):
 
     def _made_folder(self, prefix: str) -> Folder:
         try:
-            return self._folder(prefix)
+            folder = self._folder(prefix)
+        except FileNotFoundError:
+            folder = self._new_folder(prefix)
+        if self._durable and prefix not in self._settled:
+            with closing_on_error(folder):
+                self._settle()
+        return folder
+
+    def _new_folder(self, prefix: str) -> Folder:
+        try:
+            opened = Folder(self._root)
         except FileNotFoundError:
             self._make_root()
-        with Folder(self._root) as root:
+            opened = Folder(self._root)
+        with opened as root:
             try:
                 root.mkdir(prefix)
             except FileExistsError:
                 return Folder(prefix, root)
             folder = Folder(prefix, root)
             if self._for_group:
-                folder.set_mode(0o2770)
-            if self._durable:
-                root.sync()
+                with closing_on_error(folder):
+                    folder.set_mode(0o2770)
             return folder
+
+    def _settle(self) -> None:
+        """Wait for the names of the folders to be on the disk.
+
+        Also of those that are there already: whoever made them may not have waited.
+        """
+        from cacheness.durable import sync_directory
+
+        with Folder(self._root) as root:
+            there = set(root.names())
+            root.sync()
+        sync_directory(os.path.dirname(self._root))
+        self._settled |= there
 
     def _make_root(self) -> None:
         from cacheness.payloads.layout import make_subdirectory, write_new_file
@@ -340,7 +373,9 @@ class FileBlobBackend(BlobBackend):
         if self._own_place:
             self._context.make_directory()
         else:
-            os.makedirs(os.path.dirname(self._root), exist_ok=True)
+            from cacheness.durable import make_parents
+
+            make_parents(self._root, durable=self._durable)
         make_subdirectory(self._root, self._context.config)
         path = os.path.join(self._root, _STORE_ID)
         if not os.path.lexists(path):

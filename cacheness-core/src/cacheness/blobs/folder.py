@@ -7,10 +7,13 @@ import errno
 import os
 import stat
 import sys
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-__all__ = ["Folder"]
+__all__ = ["Folder", "closing_on_error"]
 
 _FLAGS = sum(
     getattr(os, name, 0)
@@ -144,3 +147,13 @@ else:
         def sync(self) -> None:
             """Wait for its names to be on the disk."""
             os.fsync(self._descriptor)
+
+
+@contextmanager
+def closing_on_error(folder: Folder) -> Iterator[None]:
+    """Close a folder that is not handed on, as what follows failed."""
+    try:
+        yield
+    except BaseException:
+        folder.__exit__()
+        raise

@@ -58,15 +58,15 @@ def make_directory(directory: str, config: CacheConfig) -> None:
         raise _unusable(directory, error) from error
     if config.implicit_dir:
         _check_owner(directory)
-    if marker == _MARKER_TEXT:
-        return
-    if marker:
+    if marker and marker != _MARKER_TEXT:
         _check_format(directory, marker)
-        return
-    if config.read_only:
+    if not marker and config.read_only:
         raise ConfigError(f"cache_dir={directory!r} holds no cache, and read_only=True makes none")
     try:
-        _fill(directory, config)
+        if not marker:
+            _fill(directory, config)
+        if config.durability == "fsync" and not config.read_only:
+            _settle(directory)
     except OSError as error:
         raise _unusable(directory, error) from error
 
@@ -74,14 +74,27 @@ def make_directory(directory: str, config: CacheConfig) -> None:
 def _fill(directory: str, config: CacheConfig) -> None:
     """Write the marker last, so that a directory that has one is complete."""
     if not os.path.isdir(directory):
-        os.makedirs(os.path.dirname(directory), exist_ok=True)
+        from cacheness.durable import make_parents
+
+        make_parents(directory, durable=config.durability == "fsync")
         make_subdirectory(directory, config)
     for name, text in (
         ("CACHEDIR.TAG", _TAG_TEXT),
         (".gitignore", _IGNORE_TEXT),
         (_MARKER, _MARKER_TEXT),
     ):
-        write_new_file(f"{directory}/{name}", text, file_mode(config))
+        write_new_file(f"{directory}/{name}", text, file_mode(config), sync=name == _MARKER)
+
+
+def _settle(directory: str) -> None:
+    """Wait for the directory's name, and those in it, to be on the disk.
+
+    At each opening: whoever made them may not have waited.
+    """
+    from cacheness.durable import sync_directory
+
+    sync_directory(os.path.dirname(directory))
+    sync_directory(directory)
 
 
 def store_id(directory: str, config: CacheConfig) -> str:
@@ -115,11 +128,11 @@ def make_subdirectory(path: str, config: CacheConfig) -> None:
         os.chmod(path, _directory_mode(config))
 
 
-def write_new_file(path: str, text: bytes, mode: int) -> bool:
+def write_new_file(path: str, text: bytes, mode: int, *, sync: bool = True) -> bool:
     """Write a whole file at once where there is none; False where there is one.
 
     Many processes may do so at the same time: one of them wins, and nobody ever sees a
-    half-written file.
+    half-written file; with ``sync`` not even after a power loss.
     """
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -128,6 +141,8 @@ def write_new_file(path: str, text: bytes, mode: int) -> bool:
             if hasattr(os, "fchmod"):
                 os.fchmod(descriptor, mode)
             os.write(descriptor, text)
+            if sync:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         return _link(temporary, path)

@@ -8,6 +8,8 @@ import os
 from contextlib import suppress
 from dataclasses import asdict
 
+from cacheness.errors import BackendUnavailableError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,24 +19,21 @@ if TYPE_CHECKING:
     from cacheness.entry import Entry
     from cacheness.handlers.protocols import Buffer
 
-__all__ = ["quarantine"]
+__all__ = ["put_aside"]
 
 
-def quarantine(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
-    """Move the payload to ``quarantine/<generation>.payload`` and its record beside it.
+def put_aside(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
+    """Copy the payload to ``quarantine/<generation>.payload`` and its record beside it.
 
     A payload that can't be read any more leaves its record alone; where the cache keeps
     nothing on disk, or the disk is full, the payload is lost, as it is useless anyway.
     """
     if os.path.isdir(config.cache_dir):
-        with suppress(OSError, ValueError):
-            _put_aside(entry, blobs, config)
-    if entry.blob is not None:
-        with suppress(OSError, ValueError):
-            blobs().delete(entry.blob)
+        with suppress(OSError, ValueError, BackendUnavailableError):
+            _copy(entry, blobs, config)
 
 
-def _put_aside(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
+def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
     from cacheness.payloads.layout import file_mode, make_subdirectory
 
     directory = os.path.join(config.cache_dir, "quarantine")

@@ -1,0 +1,96 @@
+"""Each call of the operating system fails once, at each change: the cache says so and is sound."""
+
+import errno
+import itertools
+import os
+import shutil
+import warnings
+
+import pytest
+
+from cacheness import CachenessError
+
+from .failing import Failing
+from .workloads import LARGE, WORKLOADS, cases, faults_after, opened
+
+ALL = [(backend, *case) for backend in ("sqlite", "json") for case in cases(backend)]
+FAST = [case for case in ALL if case[1:] == ("Replace", LARGE)]
+SOME = [case for case in ALL if case[1] in ("Replace", "PutBatch") and case[2] == LARGE]
+OTHERS = (errno.ENOSPC, errno.EACCES, errno.EMFILE)
+
+
+def descriptors():
+    return len(os.listdir("/dev/fd"))
+
+
+def fail_each_call(quick_path, backend, name, size, code):
+    workload = WORKLOADS[name]
+    prepared = f"{quick_path}/prepared"
+    workload.prepare(prepared, backend, size)
+    problems = []
+    for number in itertools.count(-1):
+        place = f"{quick_path}/{number}"
+        if os.path.exists(prepared):
+            shutil.copytree(prepared, place)
+        if os.path.exists(f"{prepared}.tar"):
+            shutil.copy(f"{prepared}.tar", f"{place}.tar")
+        before = descriptors()
+        raised = None
+        # The first time nothing fails, and whatever is imported at first use is imported.
+        failing = Failing(10**9 if number < 0 else number, code)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                with failing, opened(place, backend, **workload.options) as cache:
+                    workload.run(cache, size, place)
+            except BaseException as error:
+                raised = error
+        where = f"call {number}, {failing.reached}"
+        done = raised is None
+        # The file of an import is the user's own, and so are its errors.
+        own = "export_file" in failing.reached and isinstance(raised, OSError)
+        told = isinstance(raised, KeyboardInterrupt if code is None else CachenessError)
+        if not (done or own or (told and (code is None or str(raised)))):
+            problems.append(f"{where}: raised {raised!r}")
+        problems += [f"{where}: warned {w.message}" for w in caught if name != "Repair"]
+        raised = cache = None
+        # Of a call that is interrupted as it returns, what it opened is known to nobody.
+        if code is not None and descriptors() > before:
+            problems.append(f"{where}: {descriptors() - before} descriptors stay open")
+        with warnings.catch_warnings():
+            # What was to be repaired may still be damaged.
+            warnings.simplefilter("ignore" if name == "Repair" and not done else "error")
+            faults = faults_after(place, backend, workload, size, finished=done)
+        problems += [f"{where}: {fault}" for fault in faults]
+        shutil.rmtree(place)
+        if number >= 0 and not failing.reached:
+            break
+    assert not problems, "\n".join(problems)
+    assert number > 5
+
+
+@pytest.mark.parametrize(("backend", "name", "size"), FAST)
+def test_a_call_that_fails_is_told_and_harms_nothing(quick_path, backend, name, size):
+    fail_each_call(quick_path, backend, name, size, errno.EIO)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "name", "size"), ALL)
+def test_whatever_call_fails_in_whatever_change(quick_path, backend, name, size):
+    fail_each_call(quick_path, backend, name, size, errno.EIO)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["Replace", "ReplaceDurably", "UpdateData", "PutBatch", "Pop", "Import", "Repair"]
+)
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_an_interruption_after_any_call_leaves_old_or_new_values(quick_path, backend, name):
+    fail_each_call(quick_path, backend, name, 50_000, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", OTHERS, ids=[errno.errorcode[code] for code in OTHERS])
+@pytest.mark.parametrize(("backend", "name", "size"), SOME)
+def test_whatever_is_the_matter_with_a_call(quick_path, backend, name, size, code):
+    fail_each_call(quick_path, backend, name, size, code)

@@ -1,0 +1,124 @@
+"""A read overtaken between the entry and its blob looks again, and removes nothing newer."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from cacheness import UnifiedCache
+from cacheness.integrity import collect_garbage, verify_integrity
+
+OLD, NEW = np.zeros(20_000), np.ones(20_000)
+
+
+def item(cache):
+    try:
+        return cache["k"]
+    except KeyError:
+        return None
+
+
+WAYS = {
+    "get": lambda cache: cache.get("k"),
+    "item": lambda cache: item(cache),
+    "mmap": lambda cache: cache.get("k", mmap=True),
+    "batch": lambda cache: cache.get_batch(["k"])[0],
+    "metadata": lambda cache: (cache.get_with_metadata("k") or [None])[0],
+    "computed": lambda cache: cache.get_or_compute(lambda: NEW.copy(), cache_key="k"),
+    "cached entry": lambda cache: cache.get("k", ttl_seconds=1000),
+}
+
+
+def replace(other):
+    other.put(NEW, "k")
+
+
+def evict(other):
+    victims = other.engine.backend.evict("lru", max_size=None, max_entries=0)
+    other.engine.dispose(victims, "evict")
+
+
+def evict_and_put_again(other):
+    evict(other)
+    other.put(NEW, "k")
+
+
+def repair(other):
+    other.put(NEW, "k")
+    assert verify_integrity(other.engine, repair=True, grace=-1).ok
+    collect_garbage(other.engine, grace=-1)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("overtake", [replace, evict, evict_and_put_again, repair])
+def test_a_reader_that_is_overtaken_reads_again(tmp_path, backend, way, overtake):
+    with (
+        UnifiedCache(tmp_path, metadata_backend=backend) as cache,
+        UnifiedCache(tmp_path, metadata_backend=backend) as other,
+    ):
+        cache.put(OLD, "k")
+        overtaken = []
+        # The reader has the entry, and asks for its blob.
+        for name in ("_open",):
+            inner = getattr(cache.engine.blobs(), name)
+
+            def first_be_overtaken(blob, inner=inner):
+                if not overtaken:
+                    overtaken.append(blob)
+                    overtake(other)
+                return inner(blob)
+
+            setattr(cache.engine.blobs(), name, first_be_overtaken)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            value = WAYS[way](cache)
+        assert overtaken
+        gone = overtake is evict and way != "computed"
+        assert value is None if gone else (np.asarray(value) == NEW).all()
+        standing = other.get("k")
+        assert standing is None if gone else (standing == NEW).all()
+        assert other.verify_integrity().counts == {}
+
+
+WRITER = """
+import sys, time, numpy as np
+from cacheness import UnifiedCache
+ends = time.monotonic() + float(sys.argv[3])
+with UnifiedCache(sys.argv[1], metadata_backend=sys.argv[2], max_entries=6) as cache:
+    number = 0
+    while time.monotonic() < ends:
+        number += 1
+        cache.put(np.full(20_000, number), f"k{number % 10}")
+        if number % 7 == 0:
+            cache.invalidate(f"k{number % 10}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_readers_beside_writers_that_replace_and_evict_meet_no_damage(tmp_path, backend):
+    code = [sys.executable, "-c", WRITER, str(tmp_path), backend, "4"]
+    with (
+        UnifiedCache(tmp_path, metadata_backend=backend) as cache,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error")
+        writers = [subprocess.Popen(code, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        read = 0
+        while any(writer.poll() is None for writer in writers):
+            for number in range(10):
+                value = cache.get(f"k{number}")
+                if value is not None:
+                    assert (value == value[0]).all()
+                    assert value[0] % 10 == number
+                    read += 1
+            verify_integrity(cache.engine, repair=True, grace=60)
+        for writer in writers:
+            assert writer.communicate()[1] == ""
+            assert writer.returncode == 0
+        assert read > 50
+        assert cache.verify_integrity().counts == {}
+        assert verify_integrity(cache.engine, repair=True, grace=-1).counts == {}

@@ -1,0 +1,90 @@
+"""With ``durability="fsync"`` a put that has returned survives a power loss, whole."""
+
+import itertools
+import os
+import shutil
+import warnings
+
+import pytest
+
+from .power import Recorder, build, states
+from .workloads import opened
+
+SMALL, LARGE = b"s" * 200, b"L" * 40_000
+
+
+def changes(cache):
+    """What is done one after another, and all that is to be read after each."""
+    yield "small", lambda: cache.put(SMALL, "a"), {"a": SMALL}
+    yield "large", lambda: cache.put(LARGE, "b"), {"b": LARGE}
+    yield "replaced", lambda: cache.put(LARGE + b"2", "b"), {"b": LARGE + b"2"}
+    yield "smaller", lambda: cache.put(SMALL, "b"), {"b": SMALL}
+    yield "larger", lambda: cache.update_data(LARGE + b"3", "b"), {"b": LARGE + b"3"}
+    batch = {key: LARGE + key.encode() for key in "acd"}
+    yield "batch", lambda: cache.put_batch([(v, k) for k, v in batch.items()]), batch
+    yield "removed", lambda: cache.invalidate("c"), {"c": None}
+    yield "compacted", lambda: cache.engine.backend.check_store(repair=True), {}
+    yield "again", lambda: cache.put(LARGE + b"4", "c"), {"c": LARGE + b"4"}
+    yield "popped", lambda: cache.pop("d"), {"d": None}
+
+
+def recorded(root, backend, first):
+    """The log of all changes, and what is to be read after so many of them."""
+    after = [dict.fromkeys("abcd")]
+    # Made by others, who did not wait for the disk: nothing of it need be there.
+    with Recorder(root) as recorder:
+        recorder.say("start")
+        with opened(f"{root}/cache", backend, durability="fsync") as cache:
+            for _, run, then in itertools.islice(changes(cache), first):
+                run()
+                after.append(after[-1] | then)
+                recorder.say("ack")
+        # Closing a SQLite file moves its log into it, which is SQLite's own business.
+    return recorder.log, after
+
+
+def lose_power(quick_path, backend, *, first=None, at_random):
+    os.makedirs(f"{quick_path}/root")
+    log, after = recorded(f"{quick_path}/root", backend, first)
+    problems = []
+    looked = 0
+    for looked, (happened, files) in enumerate(states(log, at_random=at_random), 1):
+        acknowledged = sum(event[0] == "ack" for event in log[:happened])
+        allowed = after[acknowledged : acknowledged + 2]
+        place = f"{quick_path}/{looked}"
+        os.makedirs(place)
+        build(files, place)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                with opened(f"{place}/cache", backend) as cache:
+                    found = {key: cache.get(key) for key in "abcd"}
+                    cache.put(LARGE, "e")
+                    found["e"] = cache.get("e") == LARGE
+            except Exception as error:
+                found = {"e": repr(error)}
+        wrong = [
+            key for key in "abcd" if key in found and found[key] not in [of[key] for of in allowed]
+        ]
+        # A line of the log that was being written may be torn, and is said to be.
+        told = [str(w.message) for w in caught if "damaged lines" not in str(w.message)]
+        if wrong or told or found.get("e") is not True:
+            what = {key: v and v[:1] for key, v in found.items() if key in wrong}
+            problems.append(
+                f"after {acknowledged} changes, event {happened} {log[happened - 1]!r:.90}: "
+                f"{what} {found.get('e')} {told}"
+            )
+        shutil.rmtree(place)
+    assert not problems, f"{len(problems)} of {looked}:\n" + "\n".join(problems[:30])
+    assert looked > 50
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_the_first_puts_survive_a_power_loss(quick_path, backend):
+    lose_power(quick_path, backend, first=2, at_random=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_what_was_done_survives_a_power_loss_at_any_moment(quick_path, backend):
+    lose_power(quick_path, backend, at_random=8)

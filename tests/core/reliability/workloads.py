@@ -1,0 +1,421 @@
+"""What the reliability tests do to a cache: one change each, with what may be read after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from typing import ClassVar
+
+from cacheness import UnifiedCache
+from cacheness.decorator import cached
+from cacheness.integrity import verify_integrity
+
+SECRET = b"a signing key of this test"
+SMALL, LARGE = 200, 50_000
+"""Inline, and in a blob."""
+KEYS = ("a", "b", "c", "d", "new")
+
+
+NOISE = random.Random(1).randbytes(400_000)
+"""What no compressor makes smaller."""
+
+
+def value(letter: str, size: int) -> bytes:
+    return letter.encode() * size
+
+
+def opened(directory, backend, **options):
+    options = {"signing_key": SECRET, "min_free": 0, **options}
+    return UnifiedCache(str(directory), metadata_backend=backend, **options)
+
+
+def fill(directory, backend, size, **options):
+    """Four entries of the letter ``o``, for old."""
+    with opened(directory, backend, **options) as cache:
+        for key in "abcd":
+            cache.put(value("o", size) + key.encode(), key, tags=(key,))
+
+
+class Workload:
+    """A change: ``prepare`` before it, ``run``, and the states that are allowed after it."""
+
+    options: ClassVar[dict[str, object]] = {}
+    whole = False
+    """Whether the keys change all at once."""
+    touched: tuple[str, ...] = ("a",)
+    keys = KEYS
+
+    def prepare(self, directory, backend, size):
+        fill(directory, backend, size, **self.options)
+
+    def has_happened(self, directory):
+        return True
+
+    def run(self, cache, size, directory):
+        raise TypeError
+
+    def before(self, size):
+        return {key: value("o", size) + key.encode() for key in "abcd"}
+
+    def after(self, size):
+        raise TypeError
+
+
+class Put(Workload):
+    touched = ("new",)
+
+    def run(self, cache, size, directory):
+        cache.put(value("n", size), "new")
+
+    def after(self, size):
+        return {**self.before(size), "new": value("n", size)}
+
+
+class Replace(Workload):
+    def run(self, cache, size, directory):
+        cache.put(value("n", size), "a")
+
+    def after(self, size):
+        return {**self.before(size), "a": value("n", size)}
+
+
+class Create(Put):
+    """The first put of all, which makes the directory."""
+
+    def prepare(self, directory, backend, size):
+        """Nothing is there."""
+
+    def before(self, size):
+        return {}
+
+
+class ReplaceDurably(Replace):
+    """With a wait for the disk after each step."""
+
+    options: ClassVar = {"durability": "fsync"}
+
+
+class Add(Put):
+    def run(self, cache, size, directory):
+        assert cache.add(value("n", size), "new")
+        assert not cache.add(value("x", size), "a")
+
+
+class Signed(Replace):
+    """A value that needs a signature."""
+
+    def run(self, cache, size, directory):
+        cache.put({size, "n"}, "a")
+
+    def after(self, size):
+        return {**self.before(size), "a": {size, "n"}}
+
+
+class UpdateData(Replace):
+    def run(self, cache, size, directory):
+        assert cache.update_data(value("n", size), "a")
+
+
+class Invalidate(Workload):
+    def run(self, cache, size, directory):
+        assert cache.invalidate("a")
+
+    def after(self, size):
+        return {key: old for key, old in self.before(size).items() if key != "a"}
+
+
+class Pop(Invalidate):
+    def run(self, cache, size, directory):
+        assert cache.pop("a") is not None
+
+
+class Clear(Workload):
+    whole = True
+    touched = ("a", "b", "c", "d")
+
+    def run(self, cache, size, directory):
+        assert cache.clear() == 4
+
+    def after(self, size):
+        return {}
+
+
+class Touch(Workload):
+    def run(self, cache, size, directory):
+        cache.get("b")
+        assert cache.touch("a")
+        assert cache.update_entry("b", description="d")
+
+    def after(self, size):
+        return self.before(size)
+
+
+class PutBatch(Workload):
+    whole = True
+    touched = ("a", "b", "new")
+
+    def run(self, cache, size, directory):
+        cache.put_batch([(value("n", size) + key.encode(), key) for key in self.touched])
+
+    def after(self, size):
+        new = {key: value("n", size) + key.encode() for key in self.touched}
+        return {**self.before(size), **new}
+
+
+class Evict(Workload):
+    """A put over the bound, which drives the oldest out."""
+
+    options: ClassVar = {"max_entries": 4, "policy": "fifo"}
+    touched = ("a", "b", "c", "d", "new")
+
+    def run(self, cache, size, directory):
+        cache.put(value("n", size), "new")
+
+    def after(self, size):
+        # The newest stay; how many go is the evictor's to say.
+        return {"new": value("n", size)}
+
+
+class Compact(Workload):
+    """A log that is mostly of the past, and is replaced by a shorter one."""
+
+    def prepare(self, directory, backend, size):
+        fill(directory, backend, size)
+        with opened(directory, backend) as cache:
+            for _ in range(5):
+                cache.put(value("p", size), "a")
+            cache.put(value("o", size) + b"a", "a")
+
+    def run(self, cache, size, directory):
+        cache.engine.backend.check_store(repair=True)
+
+    def after(self, size):
+        return self.before(size)
+
+
+class CompactByPut(Replace):
+    """The same, by the put that makes it too long."""
+
+    options: ClassVar = {"inline_bytes": 1 << 20}
+
+    def prepare(self, directory, backend, size):
+        fill(directory, backend, size, **self.options)
+        with opened(directory, backend, **self.options) as cache:
+            for _ in range(1 if size == SMALL else 2):
+                cache.put(NOISE, "p")
+            cache.invalidate("p")
+
+    def run(self, cache, size, directory):
+        cache.put(NOISE, "a")
+        cache.put(value("n", size), "a")
+
+    def also(self, size):
+        return {"a": NOISE}
+
+    def has_happened(self, directory):
+        return os.path.getsize(f"{directory}/metadata.jsonl") < len(NOISE)
+
+
+class Import(Workload):
+    """Of two keys that are there and one that is new."""
+
+    touched = ("a", "new")
+
+    def prepare(self, directory, backend, size):
+        fill(directory, backend, size)
+        with opened(f"{directory}-source", backend) as source:
+            for key in self.touched:
+                source.put(value("n", size) + key.encode(), key)
+            source.export(f"{directory}.tar")
+
+    def run(self, cache, size, directory):
+        cache.import_(f"{directory}.tar")
+
+    def after(self, size):
+        new = {key: value("n", size) + key.encode() for key in self.touched}
+        return {**self.before(size), **new}
+
+
+class Adopt(Workload):
+    """Results of older code, renamed to those of the newer."""
+
+    keys = ()
+
+    @staticmethod
+    def function(cache, code):
+        made = {}
+        source = f"def aged(x, size):\n    return (b'o' * size + b'%d' % x, {code})[0]\n"
+        exec(source, {"__name__": "aged"}, made)  # two versions of one function
+        return cached(cache=cache, code="off" if code else "auto", version=1)(made["aged"])
+
+    def prepare(self, directory, backend, size):
+        with opened(directory, backend) as cache:
+            for x in range(3):
+                self.function(cache, 0)(x, size)
+            assert len(cache) == 3
+
+    def run(self, cache, size, directory):
+        adoption = self.function(cache, 1).cache_adopt()
+        assert adoption.moved == 3, adoption
+
+    def before(self, size):
+        return {}
+
+    after = before
+
+
+class Repair(Workload):
+    """A damaged blob, a missing one, and one that nothing names are mended."""
+
+    touched = ("a", "b")
+
+    def prepare(self, directory, backend, size):
+        fill(directory, backend, LARGE)
+        with opened(directory, backend) as cache:
+            paths = [f"{directory}/blobs/{cache.get_entry(key).blob}" for key in "ab"]
+            cache.engine.blobs().write("ab/" + "0" * 32 + ".bin", [b"orphan"])
+        os.unlink(paths[0])
+        with open(paths[1], "r+b") as file:
+            file.write(b"damaged")
+
+    def run(self, cache, size, directory):
+        verify_integrity(cache.engine, repair=True, grace=-1)
+
+    def before(self, size):
+        return {key: value("o", LARGE) + key.encode() for key in "cd"}
+
+    after = before
+
+
+class DeleteMany(Workload):
+    whole = True
+    touched = ("a", "b")
+
+    def run(self, cache, size, directory):
+        removed = cache.delete_batch(["a", "b"])
+        assert removed == 2
+
+    def after(self, size):
+        return {key: old for key, old in self.before(size).items() if key in "cd"}
+
+
+class Expire(Workload):
+    touched = ("a", "b", "c", "d")
+
+    def prepare(self, directory, backend, size):
+        fill(directory, backend, size)
+        with opened(directory, backend) as cache:
+            for key in "ab":
+                cache.engine.backend.update_fields(key, {"expires_at": 1.0, "ttl_seconds": 1.0})
+
+    def run(self, cache, size, directory):
+        assert cache.get("a") is None
+        assert cache.cleanup_expired() == 1
+
+    def before(self, size):
+        return {key: value("o", size) + key.encode() for key in "cd"}
+
+    after = before
+
+
+WORKLOADS = {
+    of.__name__: of()
+    for of in (
+        Create,
+        Put,
+        Replace,
+        ReplaceDurably,
+        Add,
+        Signed,
+        UpdateData,
+        Invalidate,
+        Pop,
+        Clear,
+        Touch,
+        PutBatch,
+        DeleteMany,
+        Evict,
+        Expire,
+        Compact,
+        CompactByPut,
+        Import,
+        Adopt,
+        Repair,
+    )
+}
+
+
+def cases(backend):
+    """All workloads with the sizes that make a difference to them."""
+    for name in WORKLOADS:
+        if name == "CompactByPut" and backend != "json":
+            continue
+        for size in (LARGE,) if name in ("Repair", "Adopt", "ReplaceDurably") else (SMALL, LARGE):
+            yield name, size
+
+
+def faults_after(directory, backend, workload, size, *, finished, crashed=True):
+    """What is wrong with a cache after a change that may not have come to its end.
+
+    Args:
+        directory: The cache's.
+        backend: Its metadata backend.
+        workload: What was done.
+        size: Of the values.
+        finished: Whether its caller was told that it is done.
+        crashed: Whether files that nothing names may be left.
+    """
+    faults = []
+    before, after = workload.before(size), workload.after(size)
+    also = workload.also(size) if hasattr(workload, "also") else {}
+    with opened(directory, backend) as cache:
+        found = {key: cache.get(key) for key in workload.keys}
+        for key in workload.keys:
+            allowed = [after.get(key)]
+            if not finished or isinstance(workload, (Evict,)):
+                allowed += [before.get(key), *([also[key]] if key in also else [])]
+            if found[key] not in allowed:
+                faults.append(f"{key} reads {found[key]!r:.60}")
+        if isinstance(workload, Adopt) and len(cache) != 3:
+            faults.append(f"{len(cache)} results of 3 are left")
+        if workload.whole and len({found[k] == after.get(k) for k in workload.touched}) > 1:
+            faults.append(f"a part of it was done: { {k: v and v[:1] for k, v in found.items()} }")
+        if not isinstance(workload, Repair) or finished:
+            report = verify_integrity(cache.engine, grace=-1)
+            allowed = {"orphaned", "quarantined"} if crashed else {"quarantined"}
+            if set(report.counts) - allowed or report.pending:
+                faults.append(f"it is not sound: {report}")
+        verify_integrity(cache.engine, repair=True, grace=-1)
+        report = verify_integrity(cache.engine, grace=-1)
+        if set(report.counts) - {"quarantined"}:
+            faults.append(f"the repair left {report}")
+        if len(cache) != len(list(cache)):
+            faults.append(f"{len(cache)} entries are counted, {len(list(cache))} are there")
+        named = {cache.get_entry(key).blob for key in cache} - {None}
+        cache.put(value("z", size), "z")
+        if cache.get("z") != value("z", size):
+            faults.append("it takes no new entry")
+        cache.invalidate("z")
+    # Beside the folders lies what says whose store it is.
+    lying = {name for name in files_in(f"{directory}/blobs") if "/" in name}
+    if lying != named:
+        faults.append(f"files are left: {lying ^ named}")
+    beside = [name for name in files_in(directory) if name.endswith(".tmp")]
+    return [*faults, *(f"{name} is left" for name in beside)]
+
+
+def files_in(directory):
+    """The paths of all files, relative to the directory."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), directory)
+
+
+@contextlib.contextmanager
+def descriptors_kept():
+    """Nothing that is opened meanwhile stays open."""
+    before = set(os.listdir("/dev/fd"))
+    yield
+    left = set(os.listdir("/dev/fd")) - before
+    assert len(left) <= 1, left  # the listing's own
