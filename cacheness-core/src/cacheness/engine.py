@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 import errno
 import sys
-from _thread import allocate_lock
+from _thread import RLock
 from time import perf_counter, time
 from weakref import WeakSet
 
@@ -80,7 +80,7 @@ class Engine:
         self.config = config
         self._registry = registry_for(config.disabled_plugins)
         self._observers = self._registry.observers()
-        self._opening = allocate_lock()
+        self._opening = RLock()
         self._memory: MemoryCacheWrapper | None = None
         self._requested: MemoryCacheWrapper | None = None
         self.backend = self._open_backend()
@@ -755,7 +755,7 @@ class Engine:
 
     def after_fork(self) -> None:
         """In a child: the hits that are buffered are the parent's to write."""
-        self._opening = allocate_lock()
+        self._opening = RLock()
         self._hits.forget()
 
     # --- what the others share --------------------------------------------------------
@@ -787,7 +787,7 @@ class Engine:
         if name is not None:
             try:
                 self.blobs().delete(name)
-            except OSError:
+            except (OSError, ValueError):  # a name that an entry should not have
                 return
 
     def watch(self, observer: Callable[[Event], None]) -> None:
@@ -844,4 +844,7 @@ _living: WeakSet[Engine] = WeakSet()
 @atexit.register
 def _flush_all() -> None:
     for engine in list(_living):
-        engine.flush()
+        try:
+            engine.flush()
+        except CacheClosedError:  # by a finaliser, meanwhile
+            continue
