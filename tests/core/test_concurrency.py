@@ -116,9 +116,9 @@ def test_a_new_directory_is_opened_by_many_processes_at_the_same_instant(tmp_pat
         worker.join(120)
 
     assert failures.empty(), failures.get()
-    assert [worker.exitcode for worker in workers] == [0] * 40
+    assert [worker.exitcode for worker in workers] == [0] * 100
     with UnifiedCache(tmp_path / "new") as cache:
-        assert len(cache) == 40
+        assert len(cache) == 100
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -462,7 +462,23 @@ class CacheConfig:
     __hash__ = None  # type: ignore[assignment]  # it holds mappings
 
     def __reduce__(self) -> tuple[Any, ...]:
+        self._keep_secrets()
         return _restore, (dict(self._given()), self.cache_dir if self.implicit_dir else None)
+
+    def _keep_secrets(self) -> None:
+        """Refuse to be stored with a key or a password; a worker process is sent both."""
+        held = [name for name in _SECRET if getattr(self, name)]
+        held += [name for name in _PRIVATE if getattr(self, name)]
+        if not held:
+            return
+        from cacheness.storing import SecretError, is_storing
+
+        if is_storing():
+            raise SecretError(
+                f"it holds the configuration of a cache with {' and '.join(sorted(held))}, which "
+                "would lie in the open; keep the cache out of what you store, as by a "
+                "__getstate__ that leaves it out"
+            )
 
     def __repr__(self) -> str:
         shown = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 import errno
 import sys
-from _thread import allocate_lock
+from _thread import RLock
 from time import perf_counter, time
 from weakref import WeakSet
 
@@ -80,7 +80,7 @@ class Engine:
         self.config = config
         self._registry = registry_for(config.disabled_plugins)
         self._observers = self._registry.observers()
-        self._opening = allocate_lock()
+        self._opening = RLock()
         self._memory: MemoryCacheWrapper | None = None
         self._requested: MemoryCacheWrapper | None = None
         self.backend = self._open_backend()
@@ -757,7 +757,7 @@ class Engine:
 
     def after_fork(self) -> None:
         """In a child: the hits that are buffered are the parent's to write."""
-        self._opening = allocate_lock()
+        self._opening = RLock()
         self._hits.forget()
 
     # --- what the others share --------------------------------------------------------
@@ -870,4 +870,7 @@ _living: WeakSet[Engine] = WeakSet()
 @atexit.register
 def _flush_all() -> None:
     for engine in list(_living):
-        engine.flush()
+        try:
+            engine.flush()
+        except CacheClosedError:  # by a finaliser, meanwhile
+            continue

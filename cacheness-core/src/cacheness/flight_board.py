@@ -170,17 +170,19 @@ class FilePlace:
         return lock
 
     def write(self, token: str, notice: str) -> None:
-        path = self._path(token)
-        new = f"{path}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK
-        descriptor = os.open(new, flags, self._mode)
-        try:
-            if self._mode == 0o660 and hasattr(os, "fchmod"):
-                os.fchmod(descriptor, self._mode)
-            os.write(descriptor, notice.encode())
-        finally:
-            os.close(descriptor)
-        os.replace(new, path)
+        from cacheness.blobs.folder import Folder
+
+        name = token + _SUFFIX
+        with Folder(self._directory) as folder:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            descriptor = folder.open(f"{name}.new", flags, self._mode)
+            try:
+                if self._mode == 0o660 and hasattr(os, "fchmod"):
+                    os.fchmod(descriptor, self._mode)
+                os.write(descriptor, notice.encode())
+            finally:
+                os.close(descriptor)
+            folder.rename(f"{name}.new", name)
 
     def remove(self, token: str) -> None:
         with suppress(FileNotFoundError):

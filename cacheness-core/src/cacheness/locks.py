@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from _thread import allocate_lock
+from _thread import RLock, allocate_lock
 from time import monotonic, sleep
 
 from cacheness.errors import BackendUnavailableError
@@ -139,7 +139,7 @@ class Mutexes:
     __slots__ = ("_by_name", "_guard")
 
     def __init__(self) -> None:
-        self._guard = allocate_lock()
+        self._guard = RLock()  # a signal handler may come in between
         self._by_name: dict[Hashable, _Mutex] = {}
 
     def acquire(self, name: Hashable, timeout: float | None = None) -> bool:
@@ -279,7 +279,7 @@ def _give_back(file: _LockFile, offset: int, *, taken: bool) -> None:
 
 _files: dict[tuple[int, int], _LockFile] = {}
 """By device and inode: two paths of one file must share its descriptor."""
-_files_guard = allocate_lock()
+_files_guard = RLock()
 _fork = 0
 """How many forks lie between this process and the one that imported the module."""
 
@@ -306,24 +306,29 @@ def _open_file(directory: str, path: str, *, for_group: bool) -> _LockFile:
 
 
 def _open(directory: str, path: str, *, for_group: bool) -> int:
-    flags = os.O_RDWR | os.O_CREAT
-    for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOINHERIT", "O_BINARY"):
-        flags |= getattr(os, name, 0)
+    from cacheness.blobs.folder import Folder
+
     try:
-        descriptor = os.open(path, flags, 0o600)
+        folder = Folder(directory)
     except FileNotFoundError:
-        try:
-            os.mkdir(directory, 0o700)
-            if for_group:
-                os.chmod(directory, 0o2770)  # noqa: S103  # a team's directory
-        except FileExistsError:
-            pass
-        descriptor = os.open(path, flags, 0o600)
+        _make_directory(directory, for_group=for_group)
+        folder = Folder(directory)
+    with folder:
+        descriptor = folder.open(os.path.basename(path), os.O_RDWR | os.O_CREAT, 0o600)
     if for_group and sys.platform != "win32":
         status = os.fstat(descriptor)
         if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o660:
             os.fchmod(descriptor, 0o660)
     return descriptor
+
+
+def _make_directory(directory: str, *, for_group: bool) -> None:
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        return
+    if for_group:
+        os.chmod(directory, 0o2770)  # noqa: S103  # a team's directory
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -396,7 +401,7 @@ else:
     def _after_fork() -> None:
         """Forget the parent's locks, and the mutexes of threads that the child does not have."""
         global _files, _files_guard, _fork
-        inherited, _files, _files_guard, _fork = _files, {}, allocate_lock(), _fork + 1
+        inherited, _files, _files_guard, _fork = _files, {}, RLock(), _fork + 1
         for file in inherited.values():
             file.abandon()
 

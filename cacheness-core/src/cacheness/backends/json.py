@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from _thread import RLock
+from _thread import RLock, get_ident
 from contextlib import contextmanager
 
 from cacheness.backends.base import MetadataBackend, stored_payload
@@ -84,8 +84,11 @@ class JsonBackend(MetadataBackend):
             read_only=config.read_only,
         )
         self._locks = FileLocks(self._directory, permissions=config.permissions)
+        self._writers: set[int] = set()
+        """The threads that write or wait for their turn to."""
+        self._reader: int | None = None
+        """The thread that looks at the state at the moment."""
         self._mutex = RLock()
-        self._busy = False
         self._state = Replay()
         self._version = 0
         self._compact_from = 0
@@ -301,7 +304,8 @@ class JsonBackend(MetadataBackend):
     def after_fork(self) -> None:
         """In a child: begin anew, since a thread of the parent may have been at work."""
         self._mutex = RLock()
-        self._busy = False
+        self._writers = set()
+        self._reader = None
         self._journal.close()
         self._state = Replay()
 
@@ -324,15 +328,15 @@ class JsonBackend(MetadataBackend):
         A signal handler or a finaliser that reads while its thread is in here sees what
         there is: nothing is moved under the feet of whom it interrupted.
         """
-        if self._busy:
+        if self._reader is not None:
             yield self._state.space(self._namespace)
             return
-        self._busy = True
+        self._reader = get_ident()
         try:
             self._catch_up(settled=settled)
             yield self._state.space(self._namespace)
         finally:
-            self._busy = False
+            self._reader = None
 
     def _catch_up(self, *, settled: bool) -> None:
         """Read what was written since; ``settled`` as in `Journal.read_new`."""
@@ -387,17 +391,26 @@ class JsonBackend(MetadataBackend):
             raise ReadOnlyError(f"{self._journal.path} was opened with read_only=True")
         if not os.path.isdir(self._directory):
             self._context.make_directory()
+        thread = get_ident()
+        if thread in self._writers or thread == self._reader:
+            raise BackendUnavailableError(
+                f"{self._journal.path} is in use by this very thread; a signal handler or a "
+                "finaliser can't write to it in between: let it try again later"
+            )
         operations: list[Operation] = []
-        with self._locks.hold(_NAME, timeout=self._timeout):
-            try:
+        self._writers.add(thread)
+        try:
+            with self._locks.hold(_NAME, timeout=self._timeout):
                 with self._mutex, self._caught_up(settled=True) as space:
                     yield space, operations
                     self._write(operations)
                 # Other threads may read on while this one waits for the disk.
                 if operations:
                     self._journal.sync()
-            except OSError as error:
-                raise self._unavailable(error) from error
+        except OSError as error:
+            raise self._unavailable(error) from error
+        finally:
+            self._writers.discard(thread)
 
     def _write(self, operations: list[Operation]) -> None:
         if not operations:
@@ -407,8 +420,13 @@ class JsonBackend(MetadataBackend):
         if self._journal.end == 0:
             operations.insert(0, first_operation())
         places = self._journal.append([encode_line(operation) for operation in operations])
-        for operation, place in zip(operations, places, strict=True):
-            self._state.apply(operation, place)
+        try:
+            for operation, place in zip(operations, places, strict=True):
+                self._state.apply(operation, place)
+        except BaseException:  # a signal handler's: what was appended is read anew
+            self._journal.close()
+            self._state = Replay()
+            raise
         self._version += 1
         if self._journal.end > max(2 * self._state.live_bytes + _SLACK, self._compact_from):
             self._compact()

@@ -153,11 +153,13 @@ class Replay:
             stated["tags"] = tuple(stated["tags"])
         entry = Entry(**checked_fields(stated))
         space = self.space(entry.namespace)
+        # A signal handler that reads in between finds no entry rather than half of one.
+        space.table.remove(entry.cache_key)
         self._drop_line(space, entry.cache_key)
-        space.table.put(entry)
         space.lines[entry.cache_key] = line = Line(place, inline=inline)
         line.changed = "more" in operation
         self.live_bytes += place[1]
+        space.table.put(entry)
 
     def _set(self, operation: Operation, _: Place) -> None:
         space = self.space(operation["ns"])
@@ -185,8 +187,8 @@ class Replay:
     def _delete(self, operation: Operation, _: Place) -> None:
         space = self.space(operation["ns"])
         for cache_key in _names(operation["keys"]):
-            self._drop_line(space, cache_key)
             space.table.remove(cache_key)
+            self._drop_line(space, cache_key)
 
     def _note(self, operation: Operation, place: Place) -> None:
         space = self.space(operation["ns"])

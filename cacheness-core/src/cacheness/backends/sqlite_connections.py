@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 from _thread import RLock, _local
+from stat import S_ISREG
 from time import monotonic, sleep
 from weakref import finalize
 
@@ -35,6 +36,11 @@ _MAPPED = 0x7FFF0000 if sys.maxsize > 2**32 else 0
 million entries then costs 1.2 times one among a thousand, not twice that."""
 _LOG_BYTES = 4 << 20
 """The size from which the log is written back to the file."""
+_LONG_LOG_BYTES = 4 * _LOG_BYTES
+"""The size from which that waits for readers: where there is always one somewhere, they keep
+the log from beginning anew, for ever."""
+_PATIENCE = 500
+"""Milliseconds of that wait: what is read at that moment by one statement each."""
 _LOG_PAGES = 1000
 """Pages that a process writes between two times that it does so."""
 _FIRST_PAGES = 100
@@ -234,11 +240,15 @@ class Connections:
         """
         self._pages_left = _FIRST_PAGES
         try:
-            if os.stat(f"{self.path}-wal").st_size >= _LOG_BYTES:
+            size = os.stat(f"{self.path}-wal").st_size
+            if size >= _LOG_BYTES:
                 self._pages_left = _LOG_PAGES
                 connection = self.connection()
                 with self.local.inside:
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    if size < _LONG_LOG_BYTES:
+                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    else:
+                        _begin_log_anew(connection)
         except (OSError, sqlite3.Error):
             return  # the log grows until somebody succeeds; nothing is lost
 
@@ -274,9 +284,14 @@ class Connections:
 
     def open(self, displaced: list[Row]) -> sqlite3.Connection:
         """Open a connection that is the caller's; what a put replaces goes to the list."""
+        _check_files(self.path)
         try:
             connection = sqlite3.connect(
-                self._uri(), uri=True, timeout=0, isolation_level=None, check_same_thread=False
+                self._uri(),
+                uri=True,
+                timeout=self.timeout,
+                isolation_level=None,
+                check_same_thread=False,
             )
             try:
                 self._set_up(connection)
@@ -294,6 +309,7 @@ class Connections:
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA trusted_schema = OFF")  # the file may be anybody's work
         if self.journal == "rollback":
             self._set_up_rollback(connection)
             return
@@ -301,6 +317,11 @@ class Connections:
             connection.execute(f"PRAGMA mmap_size = {_MAPPED}")
         if not self.read_only:
             self._set_up_commits(connection)
+            if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                from cacheness.backends.sqlite_guard import return_to_log
+
+                return_to_log(connection, self.path)
+        connection.execute("PRAGMA busy_timeout = 0")  # from here on `_Turns` does the waiting
 
     def _set_up_commits(self, connection: sqlite3.Connection) -> None:
         synchronous = "FULL" if self._durable else "NORMAL"
@@ -420,6 +441,31 @@ def _close(connections: dict[int, sqlite3.Connection]) -> None:
     with statements_of_this_thread():
         while connections:
             connections.popitem()[1].close()
+
+
+def _begin_log_anew(connection: sqlite3.Connection) -> None:
+    """Write the log back once those who read it have come to the end of their statements.
+
+    Writers wait meanwhile; who begins to read does not.
+    """
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
+
+
+def _check_files(path: str) -> None:
+    """Have whatever is unusual about the files that SQLite will open looked at first."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        try:
+            mode = os.lstat(path + suffix).st_mode
+        except OSError:
+            continue
+        if not S_ISREG(mode) or suffix == "-journal":
+            from cacheness.backends.sqlite_guard import check_file
+
+            check_file(path + suffix)
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

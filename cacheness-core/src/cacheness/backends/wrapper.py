@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from _thread import _local, allocate_lock
+from _thread import RLock, _local
 from collections import OrderedDict
 from time import monotonic, time
 
@@ -63,7 +63,7 @@ class MemoryCacheWrapper(MetadataBackend):
         self._max_bytes = max_bytes
         self._staleness = staleness
         self._on_request = on_request
-        self._mutex = allocate_lock()
+        self._mutex = RLock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
         self._epoch = 0
@@ -77,7 +77,7 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def after_fork(self) -> None:
         """In a child: begin empty, since a thread of the parent may have been at work."""
-        self._mutex = allocate_lock()
+        self._mutex = RLock()
         self._seen = _local()
         self._forget()
 
@@ -142,6 +142,7 @@ class MemoryCacheWrapper(MetadataBackend):
             kept.value_size = size
             kept.give, kept.way, kept.expires_at = give, way, expires_at
             self._shrink()
+            self._drop_if_overtaken(cache_key, epoch)
 
     # --- what is kept -----------------------------------------------------------------
 
@@ -211,11 +212,17 @@ class MemoryCacheWrapper(MetadataBackend):
             self._kept[cache_key] = kept
             self._bytes += kept.size
             self._shrink()
+            self._drop_if_overtaken(cache_key, epoch)
 
     def _shrink(self) -> None:
         """Drop what was read longest ago, down to the bound; under the mutex."""
-        while self._bytes > self._max_bytes:
-            self._drop(next(iter(self._kept)))
+        while self._kept and self._bytes > self._max_bytes:
+            self._drop(next(iter(self._kept), ""))
+
+    def _drop_if_overtaken(self, cache_key: str, epoch: int) -> None:
+        """Forget what a signal handler forgot while this thread held the mutex."""
+        if epoch != self._epoch:
+            self._drop(cache_key)
 
     def _check(self) -> None:
         """Forget everything if somebody else may have changed the store.

@@ -15,6 +15,7 @@ from cacheness.compressors.blosc2_chunk import HEADER_BYTES, chunk_size, is_zero
 from cacheness.handlers.pages import Pages
 from cacheness.handlers.slabs import byte_view, cut, slabs
 from cacheness.handlers.spool import Spool
+from cacheness.payloads.limits import check_declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,6 +220,7 @@ def read_frame(frame: memoryview, layout: Layout) -> AnyArray:
 
     chunks = _chunks(frame, layout)
     pages, done = Pages(frame), 0
+    check_declared(layout.nbytes)
     data = np.zeros(layout.nbytes, np.uint8)
     padded = np.empty(layout.padded_bytes, np.uint8)
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cacheness.errors import CannotHandleError, SerializationError
 from cacheness.handlers.base import BufferHandler
+from cacheness.storing import SecretError, Storing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,7 +82,10 @@ def _pickled(obj: Any) -> tuple[bytes, list[memoryview], dict[str, Any]]:
         return False
 
     try:
-        return pickle.dumps(obj, _PROTOCOL, buffer_callback=keep_inside), views, {}
+        with Storing():
+            return pickle.dumps(obj, _PROTOCOL, buffer_callback=keep_inside), views, {}
+    except SecretError as error:
+        raise SerializationError(f"a {_name(obj)} is not stored: {error}") from None
     except Exception as error:  # noqa: BLE001  # an object's own methods raise what they like
         refusal = error
     try:
@@ -93,7 +97,10 @@ def _pickled(obj: Any) -> tuple[bytes, list[memoryview], dict[str, Any]]:
         ) from refusal
     views.clear()
     try:
-        stream = cloudpickle.dumps(obj, _PROTOCOL, buffer_callback=keep_inside)
+        with Storing():
+            stream = cloudpickle.dumps(obj, _PROTOCOL, buffer_callback=keep_inside)
+    except SecretError as error:
+        raise SerializationError(f"a {_name(obj)} is not stored: {error}") from None
     except Exception as error:
         raise SerializationError(
             f"a {_name(obj)} can't be pickled: {refusal}. Register a handler for the type"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from cacheness.errors import BlobCorruptedError
+from cacheness.payloads.limits import check_declared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def decompressed(
     """
     from cacheness.handlers.pages import Pages
 
+    check_declared(logical)
     if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
         raise ValueError("its chunk sizes are no list of sizes")
     target = private_buffer(logical)

@@ -223,7 +223,7 @@ class _Encoding:
 
     def _run_with_file(self) -> Encoded:
         blobs = self._encoder.blobs()
-        staged = blobs.stage(_blob_name(self._loaded.extension))
+        staged, private = self._staged(self._loaded)
         try:
             metadata = self._loaded.handler.put_with(self._obj, staged, self._context)
             self._data_only = self._data_only and self._context.data_only
@@ -233,7 +233,7 @@ class _Encoding:
             if size <= self._encoder.inline_bytes:
                 return self._store_inline(b"".join(pieces_of(staged)), metadata)
             first: list[Buffer] = [next(pieces_of(staged))]
-            if self._codec_for(self._loaded, metadata, first, size).name == "none":
+            if not private and self._codec_for(self._loaded, metadata, first, size).name == "none":
                 return self._adopt(staged, metadata, blobs)
             return self._store_buffers(pieces_of(staged), metadata)
         except FileNotFoundError as error:
@@ -242,6 +242,21 @@ class _Encoding:
             ) from error
         finally:
             _remove(staged)
+
+    def _staged(self, loaded: LoadedHandler) -> tuple[str, bool]:
+        """Where a handler is to write its file, and whether that is for this process alone.
+
+        What will be signed is not left where others may write: who puts another file in
+        its place before it is checksummed would have that signed.
+        """
+        name = _blob_name(loaded.extension)
+        signing = self._encoder.signing
+        signed = signing == "all" or (signing == "auto" and not loaded.data_only)
+        if not signed or loaded.verifies:
+            return self._encoder.blobs().stage(name), False
+        from cacheness.blobs.staging import new_file_path
+
+        return new_file_path(name), True
 
     def _adopt(self, staged: str, metadata: dict[str, Any], blobs: BlobBackend) -> Encoded:
         """The staged file becomes the blob as it is."""
@@ -313,8 +328,7 @@ class _Encoding:
             given, metadata = loaded.dumps(obj, context)
             buffers = tuple(given)
         else:
-            blobs = self._encoder.blobs()
-            staged = blobs.stage(_blob_name(loaded.extension))
+            staged, _ = self._staged(loaded)
             try:
                 metadata = loaded.handler.put_with(obj, staged, context)
                 buffers = tuple(pieces_of(staged))

@@ -119,7 +119,10 @@ def store_id(directory: str, config: CacheConfig) -> str:
 
 
 def make_subdirectory(path: str, config: CacheConfig) -> None:
-    """Make a directory with the cache's mode, whatever the umask; one may be there already."""
+    """Make a directory with the cache's mode, whatever the umask; one may be there already.
+
+    Whoever writes to it opens it as a `Folder`, which is no link.
+    """
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cacheness.blobs.base import BlobBackend
+    from cacheness.blobs.folder import Folder
     from cacheness.config import CacheConfig
     from cacheness.entry import Entry
     from cacheness.handlers.protocols import Buffer
@@ -34,21 +35,24 @@ def put_aside(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfi
 
 
 def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
+    from cacheness.blobs.folder import Folder
     from cacheness.payloads.layout import file_mode, make_subdirectory
 
     directory = os.path.join(config.cache_dir, "quarantine")
-    base = os.path.join(directory, f"{entry.generation:016x}")
+    name = f"{entry.generation:016x}"
+    mode = file_mode(config)
     record = {name: value for name, value in asdict(entry).items() if name != "inline"}
-    make_subdirectory(directory, config)
     text = json.dumps(record, indent=1, default=str).encode()
-    _write(f"{base}.json", (text,), file_mode(config))
-    if entry.inline is not None:
-        _write(f"{base}.payload", (entry.inline,), file_mode(config))
-    elif entry.blob is not None:
-        _write(f"{base}.payload", blobs().pieces(entry.blob), file_mode(config))
+    make_subdirectory(directory, config)
+    with Folder(directory) as folder:
+        _write(folder, f"{name}.json", (text,), mode)
+        if entry.inline is not None:
+            _write(folder, f"{name}.payload", (entry.inline,), mode)
+        elif entry.blob is not None:
+            _write(folder, f"{name}.payload", blobs().pieces(entry.blob), mode)
 
 
-def _write(path: str, content: Iterable[Buffer], mode: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    with open(os.open(path, flags, mode), "wb") as file:
+def _write(folder: Folder, name: str, content: Iterable[Buffer], mode: int) -> None:
+    descriptor = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with open(descriptor, "wb") as file:
         file.writelines(content)

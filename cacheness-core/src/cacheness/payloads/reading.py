@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from cacheness.blobs.base import check_blob_name
 from cacheness.errors import (
     BackendUnavailableError,
     BlobCorruptedError,
@@ -16,6 +17,7 @@ from cacheness.errors import (
 from cacheness.payloads.buffers import MAPPED, checked_size, decompressed, private_buffer
 from cacheness.payloads.checksum import Checksum, checksum_of, taken_in
 from cacheness.payloads.context import EMPTY, GetContext
+from cacheness.payloads.limits import check_declared
 from cacheness.payloads.refusals import (
     BadSignatureError,
     UndecodableError,
@@ -243,7 +245,10 @@ class Reading:
                 f"entry {self._cache_key} lies in another blob store ({self._blob_store}) than "
                 "this cache's; mount or configure that one"
             )
-        return blobs, self._blob
+        try:
+            return blobs, check_blob_name(self._blob)
+        except (TypeError, ValueError) as error:
+            raise BlobCorruptedError(f"entry {self._cache_key}: {error}") from None
 
     @contextmanager
     def _private_file(self, *, copy: bool, deferred: bool = False) -> Iterator[str]:
@@ -282,14 +287,19 @@ class Reading:
         """Copy the blob piece by piece, and compare what was copied."""
         blobs, name = self._reachable_blob()
         checksum = Checksum(self._checksum)
-        with (
-            blobs.local_path(name) as original,
-            open(original, "rb", buffering=0) as source,
-            open(path, "wb", buffering=0) as file,
-        ):
-            while piece := source.read(1 << 20):
+        left = self._stored_bytes
+        with open(path, "wb") as file:
+            for piece in blobs.pieces(name):
+                left -= len(piece)
+                if left < 0:
+                    break
                 checksum.update(piece)
                 file.write(piece)
+        if left:
+            raise BlobCorruptedError(
+                f"entry {self._cache_key}: its blob has not the {self._stored_bytes} bytes "
+                "that it should have"
+            )
         self._compared(checksum)
 
     def _decompressed(
@@ -299,9 +309,10 @@ class Reading:
         sizes = metadata.get("_chunks")
         try:
             if sizes is None:
+                check_declared(logical)
                 return checked_size(memoryview(codec.decompress(stored, max_size=logical)), logical)
             return decompressed(stored, sizes, logical, codec.decompress)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
             raise UndecodableError from error
 
     def _compressor_named(self, name: str) -> Any:

@@ -9,6 +9,7 @@ from cacheness.errors import BlobCorruptedError
 from cacheness.payloads.buffers import checked_size
 from cacheness.payloads.checksum import checksum_of
 from cacheness.payloads.items import ItemHead, read_item
+from cacheness.payloads.limits import check_declared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class StoredStream:
         if member["compressor"] != "none":
             codec = decoder.registry.compressor(member["compressor"])
             logical = member["logical"]
+            check_declared(logical)
             payload = memoryview(codec.decompress(payload, max_size=logical))
             payload = checked_size(payload, logical)
         at = 4 + int.from_bytes(payload[:4], "little")

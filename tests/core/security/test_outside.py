@@ -1,0 +1,255 @@
+"""Nothing that lies in a cache directory makes a cache read or write outside of it."""
+
+import os
+import shutil
+import sqlite3
+import stat
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from tests.core.security.hostile import blobs_of, change, everything, journal_that_removes, plant
+
+from cacheness import BackendUnavailableError, CachenessError, UnifiedCache
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A cache that was closed, with one inline entry and one blob."""
+    directory = tmp_path / "cache"
+    with UnifiedCache(directory, signing_key=b"the key of this test") as cache:
+        cache.put({"a": 1}, "k")
+        cache.put(np.arange(20_000), "array")
+    return directory
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A directory of the user's, with a file that has to stay as it is."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("precious")
+    with sqlite3.connect(outside / "mine.sqlite3") as connection:
+        connection.execute("CREATE TABLE mine (a)")
+    connection.close()
+    return outside
+
+
+def use(directory, **options):
+    """Do everything with the cache; give what it said where it could not."""
+    said = []
+    try:
+        with (
+            warnings.catch_warnings(),
+            UnifiedCache(directory, signing_key=b"the key of this test", **options) as cache,
+        ):
+            warnings.simplefilter("ignore")
+            for step in (
+                lambda: cache.get("k"),
+                lambda: cache.get("array", mmap=True),
+                lambda: cache.put({1, 2}, "signed"),
+                lambda: cache.put(np.zeros(30_000), "array"),
+                lambda: cache.get_or_compute(lambda: 1, "computed"),
+                lambda: cache.verify_integrity(repair=True),
+                lambda: cache.invalidate("array"),
+                lambda: cache.clear(),
+            ):
+                try:
+                    step()
+                except (CachenessError, OSError) as error:
+                    said.append(str(error))
+    except (CachenessError, OSError) as error:
+        said.append(str(error))
+    return said
+
+
+@pytest.mark.parametrize("what", ["mine.sqlite3", "precious", "new", "/dev/zero"])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_no_file_of_the_database_is_followed_elsewhere(directory, outside, what, suffix):
+    before = everything(outside)
+    for path in directory.glob(f"metadata.sqlite3{suffix or '*'}"):
+        path.unlink()
+    (directory / f"metadata.sqlite3{suffix}").symlink_to(outside / what)
+
+    said = use(directory)
+
+    assert everything(outside) == before
+    assert "remove it" in said[0]
+
+
+@pytest.mark.parametrize("taken_out_of_wal", [False, True])
+def test_a_journal_that_names_a_file_removes_none(directory, outside, taken_out_of_wal):
+    database = directory / "metadata.sqlite3"
+    if taken_out_of_wal:
+        content = bytearray(database.read_bytes())
+        content[18:20] = b"\1\1"
+        database.write_bytes(content)
+    with UnifiedCache(directory) as cache:
+        cache.get("k")
+        journal = journal_that_removes(outside / "precious", database)
+        (directory / "metadata.sqlite3-journal").write_bytes(journal)
+        assert cache.get("k") == {"a": 1}
+    said = use(directory)
+
+    assert (outside / "precious").exists()
+    assert "names a file" in said[0]
+
+
+def test_what_the_schema_says_is_done_to_this_database_alone(directory, outside):
+    """A trigger of a stranger's has no function that does anything to other files."""
+    change(
+        directory,
+        "CREATE TRIGGER hostile AFTER UPDATE ON entries BEGIN "
+        "SELECT writefile('/tmp/evil', 'x'), load_extension('/tmp/evil'); END",
+    )
+    with UnifiedCache(directory) as cache:
+        with pytest.raises(BackendUnavailableError, match="no such function|not authorized|unsafe"):
+            cache.update_entry("k", description="x")
+        assert cache.get("k") == {"a": 1}
+
+
+@pytest.mark.parametrize("folder", ["blobs", "quarantine", "locks"])
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_no_directory_is_entered_through_a_link(directory, outside, folder, backend):
+    (outside / "xx").mkdir()
+    before = everything(outside)
+    shutil.rmtree(directory / folder, ignore_errors=True)
+    (directory / folder).symlink_to(outside)
+    change(directory, "UPDATE entries SET checksum = 'xxh3-128:00'")  # leads to quarantine
+
+    use(directory, metadata_backend=backend)
+
+    assert everything(outside) == before
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "device", "directory", "socket"])
+@pytest.mark.parametrize("way", ["get", "mmap", "open", "pop", "verify", "copy"])
+def test_nothing_but_a_file_is_read_in_the_place_of_a_blob(directory, outside, tmp_path, kind, way):
+    (path,) = blobs_of(directory)
+    content = path.read_bytes()
+    path.unlink()
+    victim = outside / "array.npy"
+    victim.write_bytes(content if kind == "link" else b"\0" * len(content))
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "hard link":
+        os.link(victim, path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    before = everything(outside)
+
+    with warnings.catch_warnings(), UnifiedCache(directory) as cache:
+        warnings.simplefilter("ignore")
+        found = None
+        if way == "verify":
+            assert cache.verify_integrity(repair=True).problems
+        elif way == "copy":
+            with UnifiedCache(tmp_path / "other") as other:
+                cache.copy_to(other)
+                found = other.get("array")
+        elif way == "mmap":
+            found = cache.get("array", mmap=True) if kind != "hard link" else None
+        elif way == "open":
+            found = cache.open("array") if kind != "hard link" else None
+        else:
+            found = getattr(cache, way)("array")
+    assert found is None
+    assert everything(outside) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../outside/precious",
+        "/etc/passwd",
+        "ab/../../../outside/precious",
+        "ab/" + "0" * 32 + "/../../../outside/precious",
+        "ab/" + "0" * 32 + ".npy\n",
+        "ab\\" + "0" * 32,
+        "AB/" + "0" * 32,
+        "ab/" + "\u0660" * 32,
+        "",
+        "\0",
+        "store-id",
+        "file:///etc/passwd",
+    ],
+)
+@pytest.mark.parametrize("statement", ["blob = ?", "blob = ?, inline = NULL, signature = NULL"])
+def test_no_name_in_an_entry_is_a_path(directory, outside, name, statement):
+    before = everything(outside)
+    change(directory, f"UPDATE entries SET {statement} WHERE cache_key = 'array'", name)
+
+    use(directory)
+
+    assert everything(outside) == before
+
+
+def test_a_blob_that_is_swapped_for_a_device_while_it_is_copied_fills_no_disk(tmp_path):
+    """A signed blob is copied to where nobody else writes, and never more of it than it has."""
+    directory = tmp_path / "cache"
+    with UnifiedCache(directory, signing="all", signing_key=b"the key of this test") as cache:
+        cache.put(np.arange(50_000), "array")
+        (path,) = blobs_of(directory)
+        content, stop = path.read_bytes(), threading.Event()
+
+        def swap():
+            new = path.with_name("new")
+            while not stop.is_set():
+                new.symlink_to("/dev/zero")
+                os.replace(new, path)
+                new.write_bytes(content)
+                os.replace(new, path)
+
+        swapper = threading.Thread(target=swap)
+        swapper.start()
+        good = 0
+        try:
+            for _ in range(150):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    found = cache.get("array", mmap=True)
+                if found is None:
+                    cache.put(np.arange(50_000), "array")
+                    stop.set()
+                    swapper.join()
+                    break
+                good += 1
+                np.testing.assert_array_equal(found, np.arange(50_000))
+        finally:
+            stop.set()
+            swapper.join()
+        cache.put(np.arange(50_000), "array")
+        assert cache["array"].sum() == np.arange(50_000).sum()
+
+
+def test_a_device_in_the_place_of_any_file_is_refused(tmp_path):
+    for name in ("metadata.sqlite3", "metadata.jsonl"):
+        backend = "sqlite" if name.endswith("3") else "json"
+        directory = tmp_path / backend
+        with UnifiedCache(directory, metadata_backend=backend) as cache:
+            cache.put(1, "k")
+        for path in directory.glob("metadata*"):
+            path.unlink()
+        os.mkfifo(directory / name)
+        assert stat.S_ISFIFO((directory / name).lstat().st_mode)
+
+        assert use(directory, metadata_backend=backend)
+
+
+def test_an_extension_in_an_entrys_metadata_is_no_path(directory, outside):
+    before = everything(outside)
+    for extension in ("../../../outside/x", "/../../../../outside/x", "\0", "x" * 300):
+        plant(directory, b"x", "bytes", metadata={"extension": extension})
+        use(directory)
+        with UnifiedCache(directory) as cache:
+            cache.put({"a": 1}, "k")
+    assert everything(outside) == before
