@@ -170,7 +170,7 @@ class FilePlace:
         return lock
 
     def write(self, token: str, notice: str) -> None:
-        from cacheness.blobs.folder import Folder
+        from cacheness.folder import Folder
 
         name = token + _SUFFIX
         with Folder(self._directory) as folder:

@@ -306,7 +306,7 @@ def _open_file(directory: str, path: str, *, for_group: bool) -> _LockFile:
 
 
 def _open(directory: str, path: str, *, for_group: bool) -> int:
-    from cacheness.blobs.folder import Folder
+    from cacheness.folder import Folder
 
     try:
         folder = Folder(directory)

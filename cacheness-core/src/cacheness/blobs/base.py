@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
+
+from cacheness.blob_names import BLOB_NAME, check_blob_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,20 +17,6 @@ if TYPE_CHECKING:
     from cacheness.handlers.protocols import Buffer
 
 __all__ = ["BLOB_NAME", "BlobBackend", "check_blob_name"]
-
-BLOB_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}(?:\.[a-z0-9]{1,12}){0,3}", re.ASCII)
-"""Every blob name matches this whole; nothing else is ever joined to a path."""
-
-
-def check_blob_name(name: str) -> str:
-    """Give the name back if it is a blob's, else raise.
-
-    Raises:
-        ValueError: The name could lead anywhere.
-    """
-    if not BLOB_NAME.fullmatch(name):
-        raise ValueError(f"not a blob name: {name!r}")
-    return name
 
 
 class BlobBackend(ABC):
@@ -98,7 +85,7 @@ class BlobBackend(ABC):
 
     def pieces(self, name: str) -> Iterator[Buffer]:
         """Give the blob in order, about 1 MiB at a time, however large it is."""
-        from cacheness.blobs.staging import pieces_of
+        from cacheness.staging import pieces_of
 
         with self.local_path(name) as path:
             yield from pieces_of(path)
@@ -139,7 +126,7 @@ class BlobBackend(ABC):
         The file does not exist yet, and nobody else can read its directory. What comes of
         it is told by `adopt`; whoever does not come to that removes the file.
         """
-        from cacheness.blobs.staging import new_file_path
+        from cacheness.staging import new_file_path
 
         return new_file_path(check_blob_name(name))
 
@@ -152,7 +139,7 @@ class BlobBackend(ABC):
             FileNotFoundError: Nobody wrote the file.
             OSError: It is no regular file.
         """
-        from cacheness.blobs.staging import pieces_of
+        from cacheness.staging import pieces_of
 
         size = self.write(name, pieces_of(staged_path))
         os.unlink(staged_path)

@@ -12,8 +12,8 @@ from contextlib import suppress
 from time import sleep, time
 
 from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
-from cacheness.blobs.folder import Folder, closing_on_error
 from cacheness.errors import BackendUnavailableError
+from cacheness.folder import Folder, closing_on_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class FileBlobBackend(BlobBackend):
             return os.path.join(self._root, prefix, _temporary_name(file_name[32:]))
 
     def adopt(self, staged_path: str, name: str) -> int:
-        from cacheness.blobs.staging import open_regular
+        from cacheness.staging import open_regular
 
         prefix, file_name = check_blob_name(name).split("/")
         descriptor = open_regular(staged_path)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cacheness.blobs.base import BlobBackend
-    from cacheness.blobs.folder import Folder
     from cacheness.config import CacheConfig
     from cacheness.entry import Entry
+    from cacheness.folder import Folder
     from cacheness.handlers.protocols import Buffer
 
 __all__ = ["put_aside"]
@@ -35,7 +35,7 @@ def put_aside(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfi
 
 
 def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
-    from cacheness.blobs.folder import Folder
+    from cacheness.folder import Folder
     from cacheness.payloads.layout import file_mode, make_subdirectory
 
     directory = os.path.join(config.cache_dir, "quarantine")
