@@ -387,6 +387,27 @@ def test_a_handler_that_is_not_installed(cache):
     assert "computed and not stored" in told.reason
 
 
+def test_a_value_of_a_library_that_is_not_imported_is_verified_and_not_decoded(cache, monkeypatch):
+    monkeypatch.setattr(Celsius, "__module__", "not_imported_here.units")
+    monkeypatch.setattr(CelsiusHandler, "get", lambda *_: pytest.fail("it was decoded"))
+    register_handler(priority=1000)(CelsiusHandler)
+    measure = cached(lambda x: Celsius(), cache=cache)
+    try:
+        measure(1)
+        assert measure.cache_explain(1).verdict == "hit"
+        path = Path(cache.config.cache_dir) / "metadata.sqlite3"
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE entries SET inline = x'3231'")
+        connection.close()
+
+        told = measure.cache_explain(1)
+    finally:
+        unregister_handler("celsius")
+
+    assert told.verdict == "miss"
+    assert "checksum differs" in told.reason
+
+
 def test_a_signature_of_another_key(tmp_path):
     def compute(x):
         return {x}

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
-pytestmark = pytest.mark.slow  # each class starts processes that import TensorFlow
+pytestmark = [
+    pytest.mark.slow,  # each class starts processes that import TensorFlow
+    # Keras makes arrays of variables in a way that NumPy 2 wants changed.
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    ),
+]
 
 Dataset = tf.data.Dataset
 DTYPES = [tf.float32, tf.int8, tf.bool, tf.bfloat16, tf.complex64, tf.float16, tf.quint8]

@@ -578,7 +578,7 @@ class Engine:
         return False
 
     def fault(
-        self, key: str, stored: StoredPayload, way: Literal["read", "mapped", "lazy"]
+        self, key: str, stored: StoredPayload, way: Literal["read", "mapped", "lazy", "intact"]
     ) -> Exception | None:
         """Why a read of this entry would fail, or None; changes nothing and warns of nothing."""
         try:

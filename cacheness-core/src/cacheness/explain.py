@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Literal
@@ -130,7 +131,10 @@ class _Explainer:
         """Why the entry, though it is there, would not be read; empty where it would."""
         if is_off():
             return f"{self._name()} is stored, but caching is switched off."
-        error = self._cache.engine.fault(entry.cache_key, stored_payload(entry), self._call.way)
+        # To tell why is no reason to import the library that the value is of.
+        of_imported = entry.object_type.partition(".")[0] in sys.modules
+        way = self._call.way if of_imported else "intact"
+        error = self._cache.engine.fault(entry.cache_key, stored_payload(entry), way)
         if error is None:
             return ""
         if isinstance(error, FileNotFoundError):

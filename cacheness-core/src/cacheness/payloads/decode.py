@@ -123,6 +123,12 @@ class Decoder:
         """Give a read-only view of the value where the handler can; else as `lazy`."""
         return self._reading(cache_key, stored, options).mapped()
 
+    def intact(
+        self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None
+    ) -> Any:
+        """Raise as `read`, but decode nothing that is data-only: that might import a library."""
+        return self._reading(cache_key, stored, options).intact()
+
     def _reading(
         self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None
     ) -> Reading:

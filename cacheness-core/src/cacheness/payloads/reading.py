@@ -111,6 +111,10 @@ class Reading:
     def mapped(self) -> Any:
         return self.view(self._loaded.map)
 
+    def intact(self) -> Any:
+        """Compare the payload without decoding it; one that is not data-only is read."""
+        return self._stored() if self._loaded.data_only else self.value()
+
     def _in_own_file(self) -> bool:
         """Whether a blob holds the handler's bytes as they are."""
         packed = self._compressor != "none" or "_archive" in self._metadata
