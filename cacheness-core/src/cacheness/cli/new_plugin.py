@@ -43,7 +43,7 @@ def new_plugin(
         ("blobs", blobs),
         ("compressor", compressor),
     )
-    chosen = [kind for kind, wanted in asked if wanted]
+    chosen: list[Kind] = [kind for kind, wanted in asked if wanted]
     if len(chosen) != 1:
         raise MistakeError("say what for: one of --handler TYPE, --backend, --blobs, --compressor")
     plan = Plan.of(name, chosen[0], handler or "", author)
