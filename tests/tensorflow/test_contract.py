@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -219,7 +220,7 @@ class TestKerasModelHandler(TensorContract):
     def equal(self, one: Any, other: Any) -> bool:
         return (
             type(one) is type(other)
-            and one.get_config() == other.get_config()
+            and json.dumps(one.get_config()) == json.dumps(other.get_config())
             and all(map(np.array_equal, one.get_weights(), other.get_weights()))
         )
 
