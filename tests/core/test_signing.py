@@ -63,7 +63,7 @@ def one_blob(directory):
         os.path.join(folder, name)
         for folder, _, names in os.walk(directory / "blobs")
         for name in names
-        if name != "store-id"
+        if not name.startswith(("store-id", "owner-"))
     ]
     return path
 

@@ -105,7 +105,8 @@ class Engine:
         """Write what is buffered and release what is held; closing twice is allowed."""
         if self.closed:
             return
-        self._hits.flush()
+        if not sys.is_finalizing():  # then nothing can be imported, and `_flush_all` was there
+            self._hits.flush()
         backend, blobs = self.backend, self._blob_backend
         self.backend = _closed
         self._memory = self._requested = None
@@ -647,11 +648,19 @@ class Engine:
 
     def blobs(self) -> BlobBackend:
         blobs = self._blob_backend
-        if blobs is None:
-            name = self.config.blob_backend or self.backend.blob_backend
-            blobs = self._registry.blob_backend(name)(self._context, **self.config.blob_options)
-            self._blob_backend = blobs
-        return blobs
+        return self._opened_blobs() if blobs is None else blobs
+
+    def _opened_blobs(self) -> BlobBackend:
+        """The one store of the cache: what another one held in memory would be out of reach."""
+        with self._opening:
+            if self._blob_backend is None:
+                name = self.config.blob_backend or self.backend.blob_backend
+                make = self._registry.blob_backend(name)
+                blobs: BlobBackend = make(self._context, **self.config.blob_options)
+                # A signal handler may have come before.
+                if self._blob_backend is None:
+                    self._blob_backend = blobs
+            return self._blob_backend
 
     def claimed_store(self) -> str:
         """The id of the blob store, which is told first whose entries name blobs in it."""

@@ -5,6 +5,7 @@ import sys
 import textwrap
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from threading import Barrier
 
 import pytest
 
@@ -93,12 +94,13 @@ def test_a_cache_can_be_used_by_what_runs_at_exit(tmp_path, backend):
         class Holder:
             def __init__(self):
                 self.itself = self
-                self.cache = early
+                self.cache = UnifiedCache("held", metadata_backend={backend!r})
+                self.cache.put(1, "k")
+                self.cache.get("k")
 
             def __del__(self):
                 self.cache.close()
 
-        Holder()
         late = Holder()
         """,
         tmp_path,
@@ -238,3 +240,17 @@ def test_tasks_of_a_thread_pool_share_a_cache_object(tmp_path, backend):
         list(pool.map(lambda n: cache.put([n], f"k{n}"), range(200)))
         assert list(pool.map(lambda n: cache[f"k{n}"], range(200))) == [[n] for n in range(200)]
         assert len(cache) == 200
+
+
+def test_threads_that_are_the_first_to_store_blobs_in_memory_have_one_store(tmp_path):
+    for _ in range(30):
+        with UnifiedCache(tmp_path, metadata_backend="memory", inline_bytes=1) as cache:
+            barrier = Barrier(8)
+
+            def work(number, cache=cache, barrier=barrier):
+                barrier.wait()
+                cache.put("x" * 1000, f"k{number}")
+
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(work, range(8)))
+            assert cache.get_batch([f"k{number}" for number in range(8)]) == ["x" * 1000] * 8
