@@ -234,7 +234,7 @@ def blobs(directory):
         os.path.join(folder, name)
         for folder, _, names in os.walk(directory / "blobs")
         for name in names
-        if name != "store-id"
+        if not name.startswith(("store-id", "owner-"))
     ]
 
 

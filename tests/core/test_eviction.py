@@ -31,7 +31,7 @@ def blobs_of(directory):
         f"{os.path.basename(folder)}/{name}"
         for folder, _, names in os.walk(directory / "blobs")
         for name in names
-        if name != "store-id"
+        if not name.startswith(("store-id", "owner-"))
     }
 
 

@@ -35,7 +35,10 @@ def small_disk(tmp_path):
 
 def files_in(directory):
     return sorted(
-        name for _, _, names in os.walk(directory / "blobs") for name in names if name != "store-id"
+        name
+        for _, _, names in os.walk(directory / "blobs")
+        for name in names
+        if not name.startswith(("store-id", "owner-"))
     )
 
 
