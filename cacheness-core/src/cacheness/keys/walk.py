@@ -241,6 +241,8 @@ class Walk:
         if isinstance(value, (types.FunctionType, type)):
             if not is_own(value) and (name := public_name(value, home_module(value))):
                 self._note_library_name(label, name)
+        elif isinstance(value, property):  # which has a name from Python 3.13 on
+            self._note_library_name(label, type_name(type(value)))
         elif type(attribute(value, "__name__")) is str and not hasattr(value, "__wrapped__"):
             self._note_library_name(label, public_name(value, home_module(value)))
         else:
