@@ -205,3 +205,14 @@ def test_a_new_file_is_whole_before_anybody_sees_it(tmp_path):
     assert [name for name in os.listdir(tmp_path) if name.endswith(".tmp")] == []
     assert os.stat(tmp_path / "metadata.sqlite3").st_mode & 0o777 == 0o600
     backend.close()
+
+
+def test_whoever_waits_for_long_goes_on_waiting():
+    """After 1,750 tries of 10 ms the growing pause was a number too large to be one."""
+    from cacheness.backends.sqlite_connections import _Turns
+    from cacheness.backends.statements import statements_of_this_thread
+
+    turns = _Turns(60.0)
+    turns._tries = 100_000
+    with statements_of_this_thread():
+        assert turns.wait(statements_of_this_thread())

@@ -495,7 +495,7 @@ class _Turns:
             return True
         if left <= 0:
             return False
-        pause = min(0.000_05 * 1.5**self._tries, 0.01)
+        pause = min(0.000_05 * 1.5 ** min(self._tries, 20), 0.01)
         inside.depth -= 1
         try:
             sleep(min(left, pause * (0.25 + os.urandom(1)[0] / 170)))
@@ -526,6 +526,8 @@ class _Transaction:
             except sqlite3.Error as error:
                 self._of._retried(error, lambda: begin("BEGIN IMMEDIATE"), self._timeout)
         except BaseException:
+            if self._connection.in_transaction:  # interrupted as it had begun
+                self._connection.execute("ROLLBACK")
             self._inside.__exit__()
             raise
         return self._connection.execute
