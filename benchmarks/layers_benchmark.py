@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from areas.small import VALUE, score
 from cacheness import UnifiedCache
 from cacheness.backends.sqlite_rows import row_of
-from cacheness.engine import is_logged
 from cacheness.keys.encoding import params_key
+from cacheness.logged import is_logged
 from measuring import figure, table
 
 if TYPE_CHECKING:
@@ -79,25 +79,28 @@ def _hit(cache: UnifiedCache) -> list[Layer]:
     return [
         ("cache.get(experiment=…, lr=…, step=…)", lambda: cache.get(**PARAMS)),
         ("  params_key, remembered", lambda: params_key(PARAMS)),
-        ("  engine.read_by_key", lambda: engine.read_by_key(KEY)),
+        ("  engine.reader.read_by_key", lambda: engine.reader.read_by_key(KEY)),
         ("    backend.find_plain: SQLite", lambda: engine.backend.find_plain(KEY)),
-        ("    decoder.read_plain: checksum, JSON", lambda: engine._decoder.read_plain(plain, None)),
-        ("    hits.add", lambda: engine._hits.add(KEY)),
+        (
+            "    read_plain: checksum, JSON",
+            lambda: engine.reader._decoder.read_plain(plain, None),
+        ),
+        ("    hits.add", lambda: engine.hits.add(KEY)),
         ("    is_logged", is_logged),
     ]
 
 
 def _hit_from_memory(cache: UnifiedCache) -> list[Layer]:
     engine = cache.engine
-    engine.read_by_key(KEY)
+    engine.reader.read_by_key(KEY)
     give = cache.engine.backend.recall(KEY)  # type: ignore[attr-defined]  # the wrapper
     return [
         ("cache.get(experiment=…, lr=…, step=…)", lambda: cache.get(**PARAMS)),
         ("  params_key, remembered", lambda: params_key(PARAMS)),
-        ("  engine.read_by_key", lambda: engine.read_by_key(KEY)),
+        ("  engine.reader.read_by_key", lambda: engine.reader.read_by_key(KEY)),
         ("    tier.recall", lambda: engine.backend.recall(KEY)),  # type: ignore[attr-defined]
         ("    copying the value", give),
-        ("    hits.add", lambda: engine._hits.add(KEY)),
+        ("    hits.add", lambda: engine.hits.add(KEY)),
     ]
 
 
@@ -108,22 +111,22 @@ def _decorated(cache: UnifiedCache) -> list[Layer]:
     return [
         ('score("a", 0.1, 3)', lambda: cached("a", 0.1, 3)),
         ("  cached.cache_key: binding, code, key", lambda: cached.cache_key("a", 0.1, 3)),
-        ("  engine.read_by_key", lambda: cache.engine.read_by_key(key)),
+        ("  engine.reader.read_by_key", lambda: cache.engine.reader.read_by_key(key)),
         ("  the function itself, for comparison", lambda: score("a", 0.1, 3)),
     ]
 
 
 def _put(cache: UnifiedCache) -> list[Layer]:
     engine, numbers = cache.engine, itertools.count(1000)
-    encoder = engine._encoding()
+    encoder = engine.writer.encoder()
     encoded = encoder.encode(VALUE)
     details = cache.details(PARAMS, "", "", None, (), None, None, False, ())
-    entry = engine._entry(KEY, VALUE, encoded, details)
+    entry = engine.writer._entry(KEY, VALUE, encoded, details)
     if entry is None:
         raise RuntimeError("JSON needs no signature")
 
     def put_entry() -> None:
-        made = engine._entry(f"{next(numbers):032x}", VALUE, encoded, details)
+        made = engine.writer._entry(f"{next(numbers):032x}", VALUE, encoded, details)
         if made is not None:
             engine.backend.put_entry(made)
 
@@ -139,7 +142,7 @@ def _put(cache: UnifiedCache) -> list[Layer]:
         ("  details: checks, parameters to record", lambda: _details(cache)),
         ("  encoder.encode: handler, checks, JSON, checksum", lambda: encoder.encode(VALUE)),
         ("  making the entry, backend.put_entry: SQLite", put_entry),
-        ("    making the entry", lambda: engine._entry(KEY, VALUE, encoded, details)),
+        ("    making the entry", lambda: engine.writer._entry(KEY, VALUE, encoded, details)),
         ("    row_of", lambda: row_of(entry)),
     ]
 

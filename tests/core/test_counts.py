@@ -20,8 +20,8 @@ SIZE = 100_000_000
 # it costs each hit of each user 50 ns or more.
 AT_A_HIT = {
     "core.get",
-    "engine.read_by_key",
-    "engine.is_logged",
+    "reader.read_by_key",
+    "logged.is_logged",
     "handlers.json.loads",
     "hits.add",
     "keys.encoding._named",
@@ -34,9 +34,9 @@ AT_A_HIT = {
 AT_A_HIT_FROM_MEMORY = {
     "backends.wrapper.recall",
     "core.get",
-    "engine._recalled",
-    "engine.is_logged",
-    "engine.read_by_key",
+    "reader._recalled",
+    "logged.is_logged",
+    "reader.read_by_key",
     "hits.add",
     "naming.checked_key",
     "switch.is_off",

@@ -47,6 +47,7 @@ OURS_AT_A_HIT = {
     "cacheness.handlers.json_check",
     "cacheness.handlers.json_text",
     "cacheness.hits",
+    "cacheness.logged",
     "cacheness.keys",
     "cacheness.keys.encoding",
     "cacheness.many",
@@ -62,6 +63,7 @@ OURS_AT_A_HIT = {
     "cacheness.plugins.discovery",
     "cacheness.plugins.registry",
     "cacheness.plugins.tables",
+    "cacheness.reader",
     "cacheness.switch",
 }
 

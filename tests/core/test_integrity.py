@@ -469,7 +469,7 @@ def test_a_read_only_cache_is_looked_at_and_not_mended(on_disk):
 
 def test_observers_are_told(on_disk):
     told = []
-    on_disk.engine._observers = (told.append,)
+    on_disk.engine.observers = (told.append,)
     on_disk.put([1], "k")
     change(on_disk, inline=b"[2]")
     told.clear()

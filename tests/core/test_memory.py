@@ -63,7 +63,7 @@ def test_an_immutable_value_is_given_itself():
 def test_callers_share_nothing_mutable(tmp_path, memory_bytes, value):
     with UnifiedCache(tmp_path, memory_bytes=memory_bytes) as cache:
         cache.put(value, "key")
-        for read in (cache.get, cache.engine.read_remembered):
+        for read in (cache.get, cache.engine.reader.read_remembered):
             for _ in range(4):
                 got = read("key")
                 assert repr(got) == repr(value)
@@ -78,10 +78,10 @@ def test_what_is_asked_for_as_shared_is_one_object(tmp_path):
     with UnifiedCache(tmp_path) as cache:
         cache.put(np.arange(100_000), "key")
 
-        first = cache.engine.read_remembered("key", shared=True)
+        first = cache.engine.reader.read_remembered("key", shared=True)
 
-        assert cache.engine.read_remembered("key", shared=True) is first
-        assert cache.engine.read_remembered("key") is not first
+        assert cache.engine.reader.read_remembered("key", shared=True) is first
+        assert cache.engine.reader.read_remembered("key") is not first
         assert cache.get("key") is not first
 
 
@@ -89,20 +89,20 @@ def test_what_is_asked_for_as_shared_is_one_object(tmp_path):
 def test_what_this_process_changes_is_seen_at_once(tmp_path, shared):
     with UnifiedCache(tmp_path, memory_staleness=60) as cache:
         cache.put({"a": 1}, "key")
-        assert cache.engine.read_remembered("key", shared=shared) == {"a": 1}
+        assert cache.engine.reader.read_remembered("key", shared=shared) == {"a": 1}
         cache.put({"a": 2}, "key")
-        assert cache.engine.read_remembered("key", shared=shared) == {"a": 2}
+        assert cache.engine.reader.read_remembered("key", shared=shared) == {"a": 2}
         cache.invalidate("key")
-        assert cache.engine.read_remembered("key", shared=shared) is MISS
+        assert cache.engine.reader.read_remembered("key", shared=shared) is MISS
 
 
 @pytest.mark.parametrize("memory_bytes", [0, "1 MiB"])
 def test_what_has_expired_is_not_given(tmp_path, memory_bytes):
     with UnifiedCache(tmp_path, memory_bytes=memory_bytes, memory_staleness=60) as cache:
         cache.put({"a": 1}, "key", ttl_seconds=0.2)
-        assert cache.engine.read_remembered("key") == cache.get("key") == {"a": 1}
+        assert cache.engine.reader.read_remembered("key") == cache.get("key") == {"a": 1}
         time.sleep(0.25)
-        assert cache.engine.read_remembered("key") is MISS
+        assert cache.engine.reader.read_remembered("key") is MISS
         assert cache.get("key") is None
 
 
@@ -118,22 +118,24 @@ def test_a_change_by_another_process_is_seen(tmp_path, memory_bytes):
     with UnifiedCache(tmp_path, memory_bytes=memory_bytes, memory_staleness=0) as cache:
         cache.put({"a": 1}, "key")
         for _ in range(3):
-            assert cache.engine.read_remembered("key") == cache.get("key") == {"a": 1}
+            assert cache.engine.reader.read_remembered("key") == cache.get("key") == {"a": 1}
 
         subprocess.run([sys.executable, "-c", PUT, str(tmp_path)], check=True)
 
-        assert cache.engine.read_remembered("key") == cache.get("key") == {"a": 2}
+        assert cache.engine.reader.read_remembered("key") == cache.get("key") == {"a": 2}
 
 
 def test_plain_reads_are_never_stale_where_only_some_ask_for_memory(tmp_path):
     with UnifiedCache(tmp_path, memory_staleness=60) as cache, UnifiedCache(tmp_path) as other:
         cache.put({"a": 1}, "key")
-        assert cache.engine.read_remembered("key") == cache.get("key") == {"a": 1}
+        assert cache.engine.reader.read_remembered("key") == cache.get("key") == {"a": 1}
         assert cache.get_entry("key").generation == other.get_entry("key").generation
 
         other.put({"a": 2}, "key")
 
-        assert cache.engine.read_remembered("key") == {"a": 1}, "it may be stale for that long"
+        assert cache.engine.reader.read_remembered("key") == {"a": 1}, (
+            "it may be stale for that long"
+        )
         assert cache.get("key") == {"a": 2}
         assert cache.get_entry("key").generation == other.get_entry("key").generation
 
@@ -143,7 +145,7 @@ def test_hits_from_memory_count_as_hits(tmp_path):
         cache.put("value", "key")
         for _ in range(5):
             cache.get("key")
-            cache.engine.read_remembered("key")
+            cache.engine.reader.read_remembered("key")
         cache.engine.flush()
         assert cache.get_entry("key").hits == 10
 
@@ -154,7 +156,7 @@ def test_threads_may_ask_for_memory_at_the_same_time(tmp_path):
         got = []
 
         def ask():
-            got.append(cache.engine.read_remembered("key"))
+            got.append(cache.engine.reader.read_remembered("key"))
 
         threads = [threading.Thread(target=ask) for _ in range(8)]
         for thread in threads:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cacheness import UnifiedCache
-from cacheness.engine import Engine
+from cacheness.writer import Writer
 from cacheness.generations import new_generation
 from cacheness.testing.store import forked
 
@@ -41,13 +41,13 @@ def test_both_ways_record_the_same(cache, value):
 
 def test_only_what_is_as_usual_goes_the_short_way(tmp_path, monkeypatch):
     went_long = []
-    store = Engine.store
+    store = Writer.store
 
     def counted(self, key, *arguments, **options):
         went_long.append(key)
         return store(self, key, *arguments, **options)
 
-    monkeypatch.setattr(Engine, "store", counted)
+    monkeypatch.setattr(Writer, "store", counted)
     with UnifiedCache(tmp_path) as cache:
         cache.put("first", "first")  # looks at the disk
         cache.put(VALUE, "usual")

@@ -168,7 +168,7 @@ def test_of_a_function_all_versions_but_the_last_are_superseded(cache):
     for number, digest in enumerate(["one", "two", "three", "two"]):
         details = cache.details(None, "", "", None, (), None, 1.0, False, ())
         details |= {"function": "module:function", "code_digest": digest}
-        cache.engine.store(f"k{number}", "x" * 1000, details)
+        cache.engine.writer.store(f"k{number}", "x" * 1000, details)
         cache.engine.backend.update_fields(f"k{number}", {"created_at": float(number)})
 
     assert cache.stats().superseded_bytes == 2 * cache.get_entry("k0").stored_bytes
@@ -243,7 +243,7 @@ def test_a_sample_of_the_reads_is_timed(tmp_path):
         for _ in range(10 * SAMPLED):
             cache.get("a")
 
-        assert len(cache.engine._hits.timed) == 10
+        assert len(cache.engine.hits.timed) == 10
 
 
 def test_a_timed_read_stands_for_those_between_but_the_first_for_itself():

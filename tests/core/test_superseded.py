@@ -35,7 +35,7 @@ def keep(cache, key, digest, function="module:function", **fields):
     """Store a result as `cached` does."""
     details = cache.details(None, "", "", None, (), None, 1.0, False, ())
     details |= {"function": function, "code_digest": digest}
-    cache.engine.store(key, f"value of {key}", details)
+    cache.engine.writer.store(key, f"value of {key}", details)
     if fields:
         cache.engine.backend.update_fields(key, fields)
 

@@ -619,7 +619,7 @@ def test_progress_counts_and_observers_are_told(source, target, file):
     for number in range(100):
         source.put(number, str(number))
     told, events = [], []
-    target.engine._observers = (events.append,)
+    target.engine.observers = (events.append,)
 
     source.export(file, progress=lambda *done: told.append(("out", *done)))
     target.import_(file, progress=lambda *done: told.append(("in", *done)))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from time import time
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -14,6 +14,7 @@ from cacheness.entry import Entry
 from cacheness.errors import ConfigError, HandlerNotFoundError, SignatureError
 from cacheness.explanation import duration, size
 from cacheness.generations import new_generation
+from cacheness.payloads.signing import message_of
 from cacheness.switch import is_off
 
 if TYPE_CHECKING:
@@ -224,9 +225,9 @@ def _changes(cache: UnifiedCache, present: Present, entry: Entry) -> dict[str, A
     cache_key = present.function_key.rekeyed(present.digest, params) + suffix
     generation = new_generation()
     try:
-        if entry.signature is None and cache.engine.needs_signature(entry):
+        if entry.signature is None and _needs_signature(cache, entry):
             return _UNSIGNED
-        signature = cache.engine.resigned(entry, cache_key, generation)
+        signature = _resigned(cache, entry, cache_key, generation)
     except SignatureError:
         return _UNSIGNED
     except HandlerNotFoundError:
@@ -237,6 +238,31 @@ def _changes(cache: UnifiedCache, present: Present, entry: Entry) -> dict[str, A
         "signature": signature,
         "code_digest": present.digest or None,
     }
+
+
+def _needs_signature(cache: UnifiedCache, entry: Entry) -> bool:
+    signing = cache.engine.config.signing
+    if signing == "auto":
+        return not cache.engine.registry.handler(entry.handler).data_only
+    return signing == "all"
+
+
+def _resigned(cache: UnifiedCache, entry: Entry, cache_key: str, generation: int) -> str | None:
+    """The signature of an entry under another key and generation; None where it has none.
+
+    Only what verifies is signed, so that nobody has an entry signed that he planted.
+    """
+    if entry.signature is None:
+        return None
+    signer = cache.engine.signer()
+    verdict = signer.verdict(entry.signature, message_of(entry))
+    if verdict != "good" or not entry.checksum.startswith("blake3:"):
+        raise SignatureError(f"entry {entry.cache_key} has a signature that does not hold here")
+    moved = replace(entry, cache_key=cache_key, generation=generation)
+    signature = signer.sign(message_of(moved))
+    if signature is None:
+        raise SignatureError(f"entry {entry.cache_key} is signed, and there is no key for it")
+    return signature
 
 
 def _is_digest(value: object) -> TypeGuard[str]:

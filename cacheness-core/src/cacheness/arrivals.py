@@ -319,7 +319,7 @@ class Arrivals:
             newer = self._newer(list(chunk.values()))
             displaced = engine.backend.put_entries(newer)
         except BaseException:
-            self._engine.withdraw(chunk.values())
+            self._engine.writer.withdraw(chunk.values())
             raise
         for entry in newer:
             del chunk[entry.cache_key]
@@ -330,7 +330,7 @@ class Arrivals:
         for entry in newer:
             self._tally.copied += 1
             self._tally.bytes += entry.stored_bytes
-            engine.settle(entry)
+            engine.writer.settle(entry)
 
     def _newer(self, entries: list[Entry]) -> list[Entry]:
         standing = self._engine.backend.get_entries([entry.cache_key for entry in entries])

@@ -51,24 +51,24 @@ def put_batch(
                     of_this = {**details, "params": summarise_params(named, secret)}
                 entry = None
                 if not is_off():
-                    entry = engine.prepare(key, obj, of_this, handler, compressor, options)
+                    entry = engine.writer.prepare(key, obj, of_this, handler, compressor, options)
                 if entry is not None:
                     prepared.add(entry)
                 keys.append(key)
                 advance(1)
             displaced = engine.backend.put_entries(prepared) if prepared else []
         except BaseException:
-            engine.withdraw(prepared)
+            engine.writer.withdraw(prepared)
             raise
         for old in displaced:
             engine.discard(old)
         prefix = details.get("prefix", "")
         other = next((old for old in displaced if old.prefix != prefix), None)
         if other is not None:
-            engine.warn_of_prefix(other, prefix)
+            engine.writer.warn_of_prefix(other, prefix)
         for entry in prepared:
             engine.tell("put", entry.cache_key, entry.handler, entry.stored_bytes)
-            engine.make_room(entry.stored_bytes)
+            engine.upkeep().make_room(entry.stored_bytes)
     return keys
 
 
@@ -89,14 +89,14 @@ def get_batch(
         first = payloads.get(key)
         if first is None:
             if not is_off():
-                engine.missed(key)
+                engine.reader.missed(key)
             values.append(default)
             continue
-        value = engine.read_found(key, first) if is_plain else MISS
+        value = engine.reader.read_found(key, first) if is_plain else MISS
         if value is MISS:
-            value = engine.read(key, prefix, ttl_seconds, options, first=first)
+            value = engine.reader.read(key, prefix, ttl_seconds, options, first=first)
         if value is OVERTAKEN:
-            value = engine.read(key, prefix, ttl_seconds, options)
+            value = engine.reader.read(key, prefix, ttl_seconds, options)
         values.append(default if value is MISS or value is KEPT else value)
     return values
 

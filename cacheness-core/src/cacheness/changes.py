@@ -59,7 +59,7 @@ def pop(
     """Read an entry and remove it; of several that do so at once, one gets it."""
     engine.check_writable()
     while True:
-        value, entry = engine.read_entry(key, prefix, ttl_seconds, options)
+        value, entry = engine.reader.read_entry(key, prefix, ttl_seconds, options)
         if entry is None:
             return MISS
         removed = engine.backend.delete_entry(key, if_generation=entry.generation)
@@ -81,10 +81,10 @@ def update_data(
 ) -> bool:
     """Give an entry another value, of an age that starts now."""
     engine.check_writable()
-    old = engine.standing(key, prefix, UNSET)
+    old = engine.reader.standing(key, prefix, UNSET)
     if old is None:
         return False
-    new = engine.prepare(key, obj, {"ttl_seconds": None}, handler, compressor, options)
+    new = engine.writer.prepare(key, obj, {"ttl_seconds": None}, handler, compressor, options)
     if new is None:
         return False
     payload = {name: getattr(new, name) for name in _OF_THE_PAYLOAD}
@@ -95,9 +95,9 @@ def update_data(
                 key, {**changes, **payload, **renewal}, if_generation=old.generation
             ):
                 break
-            old = engine.standing(key, prefix, UNSET)
+            old = engine.reader.standing(key, prefix, UNSET)
     except BaseException:
-        engine.withdraw((new,))
+        engine.writer.withdraw((new,))
         raise
     if old is None:
         engine.discard(new)
@@ -105,7 +105,7 @@ def update_data(
     engine.discard(old)
     _settle(engine, key, new.generation)
     engine.tell("put", key, new.handler, new.stored_bytes)
-    engine.make_room(new.stored_bytes)
+    engine.upkeep().make_room(new.stored_bytes)
     return True
 
 
@@ -118,7 +118,7 @@ def update_entry(
 ) -> bool:
     """Change what is recorded of an entry; its age stays, also under another time to live."""
     engine.check_writable()
-    while (old := engine.standing(key, prefix, UNSET)) is not None:
+    while (old := engine.reader.standing(key, prefix, UNSET)) is not None:
         renewal = {} if ttl_seconds is UNSET else _renewal(old, UNSET, ttl_seconds)
         if _change(engine, old, {**changes, **renewal}):
             return True
@@ -132,7 +132,7 @@ def touch(engine: Engine, key: str, prefix: str | None, ttl_seconds: float | Non
         touched = engine.backend.touch_entry(key, prefix, now=time())
         if touched is not None:
             return touched
-    while (old := engine.standing(key, prefix, UNSET)) is not None:
+    while (old := engine.reader.standing(key, prefix, UNSET)) is not None:
         now = time()
         if _change(engine, old, {"accessed_at": now, **_renewal(old, now, ttl_seconds)}):
             return True

@@ -19,6 +19,7 @@ from cacheness.errors import (
 from cacheness.keys.encoding import params_key
 from cacheness.naming import checked_key, entry_name
 from cacheness.outcomes import KEPT, MISS, UNSET
+from cacheness.reader import is_current
 from cacheness.switch import is_off
 
 TYPE_CHECKING = False
@@ -143,7 +144,7 @@ class Computation:
     def look(self) -> Any:
         """The stored value; `MISS`; or `KEPT` where what is stored is not to be replaced."""
         try:
-            return self._cache.engine.read(self._key, self._prefix, self._ttl, None)
+            return self._cache.engine.reader.read(self._key, self._prefix, self._ttl, None)
         except CachenessError as error:
             self._failed(error)
             return KEPT
@@ -153,9 +154,9 @@ class Computation:
         engine = self._cache.engine
         try:
             stored = engine.backend.find(self._key)
-            if stored is None or not engine.is_current(stored, self._prefix, self._ttl):
+            if stored is None or not is_current(stored, self._prefix, self._ttl):
                 return MISS
-            return engine.read(self._key, self._prefix, self._ttl, None, first=stored)
+            return engine.reader.read(self._key, self._prefix, self._ttl, None, first=stored)
         except CachenessError as error:
             self._failed(error)
             return KEPT
@@ -166,7 +167,7 @@ class Computation:
             return
         self._details.setdefault("cost_seconds", seconds)
         try:
-            self._cache.engine.store(self._key, result, self._details, *self._how)
+            self._cache.engine.writer.store(self._key, result, self._details, *self._how)
         except (CachenessError, OSError) as error:
             self._failed(error)
 

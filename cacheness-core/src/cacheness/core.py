@@ -14,6 +14,7 @@ from cacheness.keys.encoding import params_key
 from cacheness.many import ManyEntries
 from cacheness.naming import RESERVED, checked_key, entry_name
 from cacheness.outcomes import KEPT, MISS, UNSET
+from cacheness.reader import is_current
 from cacheness.switch import is_off
 
 TYPE_CHECKING = False
@@ -137,7 +138,7 @@ class UnifiedCache(ManyEntries):
             and handler is None
             and compressor is None
             and options is None
-            and self.engine.store_small(key, obj, named)
+            and self.engine.writer.store_small(key, obj, named)
         ):
             return key
         details = self.details(
@@ -151,7 +152,7 @@ class UnifiedCache(ManyEntries):
             pin,
             secret,
         )
-        self.engine.store(key, obj, details, handler, compressor, options)
+        self.engine.writer.store(key, obj, details, handler, compressor, options)
         return key
 
     def add(
@@ -180,7 +181,7 @@ class UnifiedCache(ManyEntries):
         """
         named = entry_name(cache_key, params, fields)
         key = self._key(cache_key, named)
-        if self.engine.stands(key):
+        if self.engine.reader.stands(key):
             return False
         details = self.details(
             named,
@@ -193,7 +194,9 @@ class UnifiedCache(ManyEntries):
             pin,
             secret,
         )
-        return self.engine.store(key, obj, details, handler, compressor, options, if_absent=True)
+        return self.engine.writer.store(
+            key, obj, details, handler, compressor, options, if_absent=True
+        )
 
     def get(
         self,
@@ -237,9 +240,9 @@ class UnifiedCache(ManyEntries):
             key = self._key(cache_key, entry_name(cache_key, params, fields))
         if mmap or options is not None or prefix is not None or ttl_seconds is not UNSET:
             way: Literal["read", "mapped"] = "mapped" if mmap else "read"
-            value = self.engine.read(key, prefix, ttl_seconds, options, way=way)
+            value = self.engine.reader.read(key, prefix, ttl_seconds, options, way=way)
         else:
-            value = self.engine.read_by_key(key)
+            value = self.engine.reader.read_by_key(key)
         return default if value is MISS or value is KEPT else value
 
     def get_or_compute(
@@ -342,7 +345,7 @@ class UnifiedCache(ManyEntries):
         in the entry.
         """
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        value, entry = self.engine.read_entry(key, prefix, ttl_seconds, options)
+        value, entry = self.engine.reader.read_entry(key, prefix, ttl_seconds, options)
         return (default, None) if entry is None else (value, entry)
 
     def get_entry(
@@ -359,7 +362,7 @@ class UnifiedCache(ManyEntries):
     ) -> Entry | None:
         """What is recorded of a stored value; None on a miss. The payload is not read."""
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        return self.engine.standing(key, prefix, ttl_seconds)
+        return self.engine.reader.standing(key, prefix, ttl_seconds)
 
     def exists(
         self,
@@ -376,7 +379,7 @@ class UnifiedCache(ManyEntries):
         """Whether there is an entry that has not expired. The payload is not read."""
         key = self._key(cache_key, entry_name(cache_key, params, fields))
         stored = None if is_off() else self.engine.backend.find(key)
-        return stored is not None and self.engine.is_current(stored, prefix, ttl_seconds)
+        return stored is not None and is_current(stored, prefix, ttl_seconds)
 
     def open(
         self,
@@ -397,7 +400,7 @@ class UnifiedCache(ManyEntries):
         Of an entry that needs no signature the checksum is not compared. Else as `get`.
         """
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        value = self.engine.read(key, prefix, ttl_seconds, options, way="lazy")
+        value = self.engine.reader.read(key, prefix, ttl_seconds, options, way="lazy")
         return default if value is MISS or value is KEPT else value
 
     def pop(
@@ -582,7 +585,7 @@ class UnifiedCache(ManyEntries):
         return isinstance(cache_key, str) and self.exists(cache_key)
 
     def __getitem__(self, cache_key: str) -> Any:
-        value = self.engine.read(checked_key(cache_key), None, UNSET, None)
+        value = self.engine.reader.read(checked_key(cache_key), None, UNSET, None)
         if value is MISS or value is KEPT:
             raise KeyError(cache_key)
         return value

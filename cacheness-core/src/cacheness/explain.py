@@ -134,7 +134,7 @@ class _Explainer:
         # To tell why is no reason to import the library that the value is of.
         of_imported = entry.object_type.partition(".")[0] in sys.modules
         way = self._call.way if of_imported else "intact"
-        error = self._cache.engine.fault(entry.cache_key, stored_payload(entry), way)
+        error = self._cache.engine.reader.fault(entry.cache_key, stored_payload(entry), way)
         if error is None:
             return ""
         if isinstance(error, FileNotFoundError):

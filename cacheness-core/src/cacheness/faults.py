@@ -57,7 +57,7 @@ class Faults:
 
     def refuse(self, key: str, stored: StoredPayload, error: Exception) -> Any:
         """Deal with an entry whose payload is missing, damaged or not to be trusted."""
-        self._engine.count_miss()
+        self._engine.reader.count_miss()
         if isinstance(error, BadSignatureError):
             if error.verdict == "wrong":
                 self._quarantine(key, stored, str(error))
@@ -102,7 +102,7 @@ class Faults:
         return True
 
     def leave_undecoded(self, key: str, stored: StoredPayload, error: UndecodableError) -> Any:
-        self._engine.count_miss()
+        self._engine.reader.count_miss()
         cause = error.__cause__
         message = (
             f"entry {key} is intact, but its handler {stored[1]!r} can't decode it here "

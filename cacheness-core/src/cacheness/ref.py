@@ -64,7 +64,7 @@ class CacheRef(Generic[_R_co]):
         source = self._source
         try:
             engine = source.cache.engine
-            value: Any = engine.read(self.cache_key, None, UNSET, None, way=source.way)  # pyright: ignore[reportArgumentType]  # one of those
+            value: Any = engine.reader.read(self.cache_key, None, UNSET, None, way=source.way)  # pyright: ignore[reportArgumentType]  # one of those
         except (CachenessError, OSError):
             # The function meets the same failure, and deals with it as its options say.
             value = MISS

@@ -86,5 +86,5 @@ class SmallPut:
             self._ttl,
             details,
         )
-        engine.stored(key, loaded.name, size, other)
+        engine.writer.stored(key, loaded.name, size, other)
         return True

@@ -150,7 +150,7 @@ class Calls:
         key = self.key_of(values)
         cache = self._cache
         try:
-            value = (default_cache() if cache is None else cache).engine.read_by_key(key)
+            value = (default_cache() if cache is None else cache).engine.reader.read_by_key(key)
         except (CachenessError, OSError) as error:
             return self.unread(key, error)
         if value is MISS or value is KEPT:
@@ -164,7 +164,7 @@ class Calls:
         cache = self._cache
         try:
             engine = (default_cache() if cache is None else cache).engine
-            value = engine.read_remembered(key, shared=self.options.memory_shared)
+            value = engine.reader.read_remembered(key, shared=self.options.memory_shared)
         except (CachenessError, OSError) as error:
             return self.unread(key, error)
         if value is MISS or value is KEPT:
@@ -189,10 +189,10 @@ class Calls:
 
     def _read(self, engine: Engine, key: str) -> Any:
         if self.options.memory_bytes:
-            return engine.read_remembered(key, shared=self.options.memory_shared)
+            return engine.reader.read_remembered(key, shared=self.options.memory_shared)
         if self.way == "read":
-            return engine.read_by_key(key)
-        return engine.read(key, None, UNSET, None, way=self.way)
+            return engine.reader.read_by_key(key)
+        return engine.reader.read(key, None, UNSET, None, way=self.way)
 
     def look_again(self, key: str) -> Any:
         """As `read`, of what was missed a moment ago: another miss is not counted."""
@@ -338,7 +338,7 @@ class Calls:
         expires_in, kept = details["ttl_seconds"], self.options.kept_after_expiry
         if kept and expires_in is not None:
             details["stale_until"] = time() + expires_in + kept
-        if cache.engine.store(key, value, details, handler):
+        if cache.engine.writer.store(key, value, details, handler):
             self._note_code(cache.engine, of.digest)
 
     def _note_code(self, engine: Engine, digest: str) -> None:

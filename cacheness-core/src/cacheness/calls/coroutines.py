@@ -167,7 +167,7 @@ async def {name}{signature}:
                 return
             with held:
                 # Whoever led before may have stored it since.
-                if not await to_thread(self.engine.stands, key):
+                if not await to_thread(self.engine.reader.stands, key):
                     await self.compute(Miss(key, keep=True), params, args, kwargs)
         except Exception as error:  # noqa: BLE001  # nobody awaits it: it is told and that's all
             self.say_once(

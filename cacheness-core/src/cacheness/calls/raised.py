@@ -33,7 +33,7 @@ def read_raised(calls: Calls, key: str) -> Exception | None:
     try:
         if calls.engine.backend.find(key) is None:
             return None  # and no miss that counts: the result's own was counted
-        error = calls.engine.read(key, None, UNSET, None)
+        error = calls.engine.reader.read(key, None, UNSET, None)
     except (CachenessError, OSError) as failure:
         calls.unread(key, failure)
         return None

@@ -35,7 +35,7 @@ def read_stale(calls: Calls, key: str, window: float) -> Any:
             return nothing
         stored = stored_payload(entry)
         undated = (*stored[:6], None, *stored[7:])
-        value = calls.engine.read(key, None, UNSET, None, way=calls.way, first=undated)
+        value = calls.engine.reader.read(key, None, UNSET, None, way=calls.way, first=undated)
     except (CachenessError, OSError) as error:
         calls.unread(key, error)
         return nothing
@@ -75,7 +75,7 @@ def _refresh(
             return
         with held:
             # Whoever led before may have stored it since.
-            if not calls.engine.stands(key):
+            if not calls.engine.reader.stands(key):
                 calls.compute(Miss(key, keep=True), params, args, kwargs)
     except Exception as error:  # noqa: BLE001  # nobody waits for it: it is told and that's all
         calls.say_once(

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: MIT
+"""The way of a value to the store: handler, compressor, checksum, blob, entry."""
+
+from __future__ import annotations
+
+import errno
+from time import time
+
+from cacheness.errors import BackendUnavailableError, CachenessError, CachenessWarning, warn
+from cacheness.logged import is_logged
+from cacheness.switch import is_off
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from cacheness.engine import Engine
+    from cacheness.entry import Entry
+    from cacheness.payloads.encode import Encoded, Encoder
+    from cacheness.small_put import SmallPut
+
+__all__ = ["Writer"]
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG})
+
+
+class Writer:
+    """Stores the values of one cache.
+
+    Args:
+        engine: What the cache is made of.
+    """
+
+    __slots__ = ("_encoder", "_engine", "_small_put")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._encoder: Encoder | None = None
+        self._small_put: SmallPut | None = None
+
+    def store(
+        self,
+        key: str,
+        obj: object,
+        details: dict[str, Any],
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        if_absent: bool = False,
+    ) -> bool:
+        """Write the payload, then the entry, then remove what it replaced."""
+        self._engine.check_writable()
+        if is_off():
+            return False
+        entry = self.prepare(key, obj, details, handler, compressor, options)
+        if entry is None:
+            return False
+        try:
+            other = self._engine.backend.put_entry(entry, if_absent=if_absent)
+        except BaseException:
+            self.withdraw((entry,))
+            raise
+        if other is not None:
+            if if_absent:
+                self._engine.discard(entry)
+                return False
+            self._engine.discard(other)
+            if other.prefix != entry.prefix:
+                self.warn_of_prefix(other, entry.prefix)
+        self._engine.tell("put", key, entry.handler, entry.stored_bytes)
+        self._engine.upkeep().make_room(entry.stored_bytes)
+        if entry.function is not None:
+            self._engine.hits.computed(entry.function, entry.prefix)
+            self._engine.upkeep().sweep(entry.function, entry)
+        self._engine.hits.settle()
+        return True
+
+    def store_small(self, key: str, obj: object, params: Mapping[str, object] | None) -> bool:
+        """[hot] `store` of a small value of which nothing but its name was said.
+
+        Returns:
+            False where it needs more than that; nothing was done then.
+        """
+        self._engine.check_writable()
+        if is_off():
+            return False
+        small = self._small_put
+        if small is None:
+            from cacheness.small_put import SmallPut
+
+            small = self._small_put = SmallPut(self._engine)
+        return small.store(key, obj, params)
+
+    def stored(self, key: str, handler: str, stored_bytes: int, other: Entry | None) -> None:
+        """[hot] What follows when an entry without a prefix took the place of another."""
+        if other is not None:
+            self._engine.discard(other)
+            if other.prefix:
+                self.warn_of_prefix(other, "")
+        if self._engine.observers or is_logged():
+            self._engine.tell("put", key, handler, stored_bytes)
+        self._engine.upkeep().make_room(stored_bytes)
+        self._engine.hits.settle()
+
+    def prepare(
+        self,
+        key: str,
+        obj: object,
+        details: dict[str, Any],
+        handler: str | None = None,
+        compressor: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Entry | None:
+        """Write the payload, and make its entry, which is not recorded yet.
+
+        Returns:
+            None where it is larger than the cache may be, or needs a signature and there
+            is no key to make one; nothing is left of it then.
+        """
+        encoded = self._encoded(key, obj, handler, compressor, options)
+        return None if encoded is None else self._entry(key, obj, encoded, details)
+
+    def _encoded(
+        self,
+        key: str,
+        obj: object,
+        handler: str | None,
+        compressor: str | None,
+        options: Mapping[str, Any] | None,
+    ) -> Encoded | None:
+        """The payload, which is written; None where it is larger than the cache may be."""
+        upkeep = self._engine.upkeep()
+        upkeep.before_writing(key, obj)
+        try:
+            encoded = self.encoder().encode(
+                obj, handler=handler, compressor=compressor, options=options
+            )
+        except OSError as error:
+            way = "; free some space on the disk" if error.errno in _NO_SPACE else ""
+            raise BackendUnavailableError(f"entry {key} can't be stored: {error}{way}") from error
+        try:
+            own_file = encoded.blob is not None
+            admitted = upkeep.admits(key, encoded.stored_bytes, own_file=own_file)
+        except BaseException:
+            self._engine.drop_blob(encoded.blob)
+            raise
+        if not admitted:
+            self._engine.drop_blob(encoded.blob)
+            return None
+        return encoded
+
+    def _entry(
+        self, key: str, obj: object, encoded: Encoded, details: dict[str, Any]
+    ) -> Entry | None:
+        """The entry of an encoded payload; None where it needs a signature and no key is."""
+        from cacheness.entry import build_entry
+        from cacheness.generations import new_generation
+
+        now = time()
+        ttl = details["ttl_seconds"]
+        of = type(obj)
+        generation = new_generation()
+        signing = self._engine.config.signing
+        signed = signing == "all" or (signing == "auto" and not encoded.data_only)
+        signature = self._sign(key, generation, encoded) if signed else None
+        if signed and signature is None:
+            self._engine.drop_blob(encoded.blob)
+            return None
+        return build_entry(
+            namespace=self._engine.config.namespace,
+            cache_key=key,
+            generation=generation,
+            handler=encoded.handler,
+            handler_version=encoded.handler_version,
+            metadata=encoded.metadata,
+            object_type=f"{of.__module__}.{of.__qualname__}",
+            summary=encoded.summary,
+            compressor=encoded.compressor,
+            stored_bytes=encoded.stored_bytes,
+            logical_bytes=encoded.logical_bytes,
+            checksum=encoded.checksum,
+            signature=signature,
+            inline=encoded.inline,
+            blob=encoded.blob,
+            blob_store=None if encoded.blob is None else self._engine.claimed_store(),
+            created_at=now,
+            renewed_at=now,
+            accessed_at=now,
+            expires_at=None if ttl is None else now + ttl,
+            distribution=encoded.distribution,
+            **details,
+        )
+
+    def _sign(self, key: str, generation: int, encoded: Encoded) -> str | None:
+        from cacheness.payloads.signing import signed_message
+
+        try:
+            return self._engine.signer().sign(
+                signed_message(
+                    self._engine.config.namespace,
+                    key,
+                    generation,
+                    encoded.handler,
+                    encoded.handler_version,
+                    encoded.compressor,
+                    encoded.distribution,
+                    encoded.metadata,
+                    encoded.checksum,
+                )
+            )
+        except BaseException:
+            self._engine.drop_blob(encoded.blob)
+            raise
+
+    def settle(self, entry: Entry) -> None:
+        """What follows when an entry was recorded otherwise than by `store`."""
+        self._engine.tell("put", entry.cache_key, entry.handler, entry.stored_bytes)
+        self._engine.upkeep().make_room(entry.stored_bytes)
+
+    def withdraw(self, entries: Iterable[Entry]) -> None:
+        """Remove the blobs of entries that could not be recorded.
+
+        A store may fail, or be interrupted, after it has recorded them: their blobs stay,
+        and where it can't be asked, all do.
+        """
+        with_blobs = [entry for entry in entries if entry.blob is not None]
+        try:
+            standing = self._engine.backend.get_entries([entry.cache_key for entry in with_blobs])
+        except CachenessError:
+            return
+        for entry in with_blobs:
+            stands = standing.get(entry.cache_key)
+            if stands is None or stands.generation != entry.generation:
+                self._engine.discard(entry)
+
+    def warn_of_prefix(self, other: Entry, prefix: str) -> None:
+        """Say that a put changed an entry's prefix, as its caller may not have meant to."""
+        warn(
+            f"entry {other.cache_key} had the prefix {other.prefix!r}, now {prefix!r}; "
+            "a prefix is a label, not part of the name: to keep both, make it a parameter",
+            CachenessWarning,
+            stacklevel=4,
+        )
+
+    def encoder(self) -> Encoder:
+        """What makes a value a payload."""
+        if self._encoder is None:
+            from cacheness.payloads.encode import Encoder
+
+            inline = "inline" in self._engine.backend.capabilities
+            engine = self._engine
+            self._encoder = Encoder(engine.registry, engine.config, engine.blobs, inline=inline)
+        return self._encoder
