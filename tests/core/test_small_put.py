@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from cacheness import UnifiedCache
-from cacheness.writer import Writer
 from cacheness.generations import new_generation
 from cacheness.testing.store import forked
+from cacheness.writer import Writer
 
 VALUE = {"score": 0.93, "classes": ["cat", "dog"]}
 
