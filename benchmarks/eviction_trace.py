@@ -20,7 +20,7 @@ from cacheness.backends.base import BackendContext
 from cacheness.backends.memory import MemoryBackend
 from cacheness.config import CacheConfig
 from cacheness.entry import Entry
-from cacheness.eviction import Evictor
+from cacheness.upkeep.eviction import Evictor
 
 POLICIES = ("lru", "lfu", "fifo", "cost")
 START = 1_700_000_000.0

@@ -31,8 +31,8 @@ MORE = {
     "cacheness.calls.options": ("CachedOptions",),
     "cacheness.calls.base": ("CacheInfo",),
     "cacheness.aio": ("AsyncCache",),
-    "cacheness.explanation": ("NearCall",),
-    "cacheness.adopt": ("OldCode",),
+    "cacheness.explaining.explanation": ("NearCall",),
+    "cacheness.explaining.adopt": ("OldCode",),
 }
 """What public names give or take, though nobody has to import it."""
 HOOKS = "cacheness.hookspecs"

@@ -23,7 +23,7 @@ AT_A_HIT = {
     "reader.read_by_key",
     "logged.is_logged",
     "handlers.json.loads",
-    "hits.add",
+    "statistics.hits.add",
     "keys.encoding._named",
     "keys.encoding.exact_bytes",
     "keys.encoding.params_key",
@@ -37,7 +37,7 @@ AT_A_HIT_FROM_MEMORY = {
     "reader._recalled",
     "logged.is_logged",
     "reader.read_by_key",
-    "hits.add",
+    "statistics.hits.add",
     "naming.checked_key",
     "switch.is_off",
 }

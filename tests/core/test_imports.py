@@ -46,10 +46,9 @@ OURS_AT_A_HIT = {
     "cacheness.handlers.json",
     "cacheness.handlers.json_check",
     "cacheness.handlers.json_text",
-    "cacheness.hits",
-    "cacheness.logged",
     "cacheness.keys",
     "cacheness.keys.encoding",
+    "cacheness.logged",
     "cacheness.many",
     "cacheness.naming",
     "cacheness.outcomes",
@@ -64,11 +63,13 @@ OURS_AT_A_HIT = {
     "cacheness.plugins.registry",
     "cacheness.plugins.tables",
     "cacheness.reader",
+    "cacheness.statistics",
+    "cacheness.statistics.hits",
     "cacheness.switch",
 }
 
 # These as well on a file system without a device of its own, which may be a network's.
-OURS_WITHOUT_A_DEVICE = {"cacheness.backends.sqlite_journal", "cacheness.filesystem"}
+OURS_WITHOUT_A_DEVICE = {"cacheness.backends.sqlite_journal", "cacheness.disk.filesystem"}
 
 TELL_IMPORTS = """
 import sys

@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.core.flight_worker import PATIENCE, Workers
+from tests.core.flights.flight_worker import PATIENCE, Workers
 
 from cacheness import UnifiedCache
-from cacheness.flight_table import table
+from cacheness.flights.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

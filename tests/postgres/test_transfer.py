@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cacheness import ConfigError, UnifiedCache
-from cacheness.integrity import verify_integrity
+from cacheness.integrity.integrity import verify_integrity
 
 SECRET = b"a signing key of this test"
 LARGE = np.arange(600_000)

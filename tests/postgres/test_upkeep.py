@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cacheness import UnifiedCache
-from cacheness.integrity import verify_integrity
+from cacheness.integrity.integrity import verify_integrity
 from cacheness_postgres.backend import PostgresBackend
 from cacheness_postgres.schema import advisory_key, schema_sql
 

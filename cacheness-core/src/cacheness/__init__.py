@@ -5,8 +5,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cacheness.adopt import Adoption
-    from cacheness.arrivals import Refusal, Transferred
     from cacheness.backends.base import BackendContext, MetadataBackend
     from cacheness.backends.json import JsonBackend
     from cacheness.backends.memory import MemoryBackend
@@ -14,13 +12,13 @@ if TYPE_CHECKING:
     from cacheness.backends.wrapper import MemoryCacheWrapper
     from cacheness.blobs.base import BlobBackend, check_blob_name
     from cacheness.blobs.file import FileBlobBackend
+    from cacheness.calls.ref import CacheRef
     from cacheness.compressors.base import Compressor
     from cacheness.config import CacheConfig
     from cacheness.core import UnifiedCache
     from cacheness.custom_metadata import custom_metadata_model
     from cacheness.decorator import cached
     from cacheness.defaults import configure
-    from cacheness.differences import Difference
     from cacheness.entry import Entry
     from cacheness.errors import (
         BackendUnavailableError,
@@ -42,7 +40,9 @@ if TYPE_CHECKING:
         UnhashableParameterError,
     )
     from cacheness.events import Event
-    from cacheness.explanation import Explanation
+    from cacheness.explaining.adopt import Adoption
+    from cacheness.explaining.differences import Difference
+    from cacheness.explaining.explanation import Explanation
     from cacheness.handlers.base import BufferHandler, Handler, HandlerContext
     from cacheness.handlers.bytes import BytesHandler
     from cacheness.handlers.container import ContainerHandler
@@ -56,18 +56,18 @@ if TYPE_CHECKING:
         SupportsMap,
         SupportsOpen,
     )
-    from cacheness.integrity_report import IntegrityReport, Problem
+    from cacheness.integrity.report import IntegrityReport, Problem
     from cacheness.keys.files import FileContent
     from cacheness.plugins.manager import API_VERSION, hookimpl
     from cacheness.plugins.registry import list_handlers, register_handler, unregister_handler
     from cacheness.plugins.specs import BackendSpec, CompressorSpec, HandlerSpec
-    from cacheness.ref import CacheRef
-    from cacheness.stats import CacheStats, Usage
+    from cacheness.statistics.stats import CacheStats, Usage
     from cacheness.switch import disabled
+    from cacheness.transfer.arrivals import Refusal, Transferred
 
 _HOMES = {
-    "adopt": ("Adoption",),
-    "arrivals": ("Refusal", "Transferred"),
+    "explaining.adopt": ("Adoption",),
+    "transfer.arrivals": ("Refusal", "Transferred"),
     "backends.base": ("BackendContext", "MetadataBackend"),
     "backends.json": ("JsonBackend",),
     "backends.memory": ("MemoryBackend",),
@@ -81,7 +81,7 @@ _HOMES = {
     "custom_metadata": ("custom_metadata_model",),
     "decorator": ("cached",),
     "defaults": ("configure",),
-    "differences": ("Difference",),
+    "explaining.differences": ("Difference",),
     "entry": ("Entry",),
     "errors": (
         "BackendUnavailableError",
@@ -103,7 +103,7 @@ _HOMES = {
         "UnhashableParameterError",
     ),
     "events": ("Event",),
-    "explanation": ("Explanation",),
+    "explaining.explanation": ("Explanation",),
     "handlers.base": ("BufferHandler", "Handler", "HandlerContext"),
     "handlers.bytes": ("BytesHandler",),
     "handlers.container": ("ContainerHandler",),
@@ -117,13 +117,13 @@ _HOMES = {
         "SupportsMap",
         "SupportsOpen",
     ),
-    "integrity_report": ("IntegrityReport", "Problem"),
+    "integrity.report": ("IntegrityReport", "Problem"),
     "keys.files": ("FileContent",),
     "plugins.manager": ("API_VERSION", "hookimpl"),
     "plugins.registry": ("list_handlers", "register_handler", "unregister_handler"),
     "plugins.specs": ("BackendSpec", "CompressorSpec", "HandlerSpec"),
-    "stats": ("CacheStats", "Usage"),
-    "ref": ("CacheRef",),
+    "statistics.stats": ("CacheStats", "Usage"),
+    "calls.ref": ("CacheRef",),
     "switch": ("disabled",),
 }
 """Where each public name is defined; it is imported when it is first asked for, since a

@@ -424,7 +424,7 @@ class UnifiedCache(ManyEntries):
         Raises:
             ReadOnlyError: The cache is read-only.
         """
-        from cacheness.changes import pop
+        from cacheness.management.changes import pop
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
         value = pop(self.engine, key, prefix, ttl_seconds, options)
@@ -469,8 +469,8 @@ class UnifiedCache(ManyEntries):
             SerializationError: No handler keeps the value; the old one stays.
             ReadOnlyError: The cache is read-only.
         """
-        from cacheness.changes import update_data
-        from cacheness.details import checked_changes
+        from cacheness.management.changes import update_data
+        from cacheness.management.details import checked_changes
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
         changes = checked_changes(description=description, custom_metadata=custom_metadata)
@@ -511,8 +511,8 @@ class UnifiedCache(ManyEntries):
         Raises:
             ReadOnlyError: The cache is read-only.
         """
-        from cacheness.changes import update_entry
-        from cacheness.details import checked_changes
+        from cacheness.management.changes import update_entry
+        from cacheness.management.details import checked_changes
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
         changes = checked_changes(
@@ -542,7 +542,7 @@ class UnifiedCache(ManyEntries):
         Raises:
             ReadOnlyError: The cache is read-only.
         """
-        from cacheness.changes import touch
+        from cacheness.management.changes import touch
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
         ttl: Any = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
@@ -673,7 +673,7 @@ class UnifiedCache(ManyEntries):
         secret: Iterable[str],
     ) -> dict[str, Any]:
         """What a put says of the entry, checked before the value is touched."""
-        from cacheness.details import checked_details
+        from cacheness.management.details import checked_details
 
         return checked_details(
             named,

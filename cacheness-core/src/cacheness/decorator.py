@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from cacheness.adopt import Adoption
     from cacheness.calls.options import CachedOptions
+    from cacheness.calls.ref import CacheRef
     from cacheness.core import UnifiedCache
-    from cacheness.explanation import Explanation
-    from cacheness.ref import CacheRef
+    from cacheness.explaining.adopt import Adoption
+    from cacheness.explaining.explanation import Explanation
 
 __all__ = ["CacheInfo", "CachedDecorator", "CachedFunction", "cached"]
 

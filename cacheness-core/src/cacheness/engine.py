@@ -15,10 +15,10 @@ from weakref import WeakSet
 
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ReadOnlyError
 from cacheness.forks import renew_in_child
-from cacheness.hits import HitBuffer
 from cacheness.logged import is_logged
 from cacheness.plugins.registry import registry_for
 from cacheness.reader import Reader
+from cacheness.statistics.hits import HitBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from cacheness.config import CacheConfig
     from cacheness.entry import Entry
     from cacheness.events import Event, EventKind
-    from cacheness.flight import Flights
+    from cacheness.flights.flight import Flights
     from cacheness.payloads.signing import Signer
     from cacheness.progress import Progress
-    from cacheness.tombstones import Why
-    from cacheness.upkeep import Upkeep
+    from cacheness.upkeep.tombstones import Why
+    from cacheness.upkeep.upkeep import Upkeep
     from cacheness.writer import Writer
 
 __all__ = ["Engine"]
@@ -191,7 +191,7 @@ class Engine:
     def flights(self) -> Flights:
         """Who computes which entry; of use after a miss only."""
         if self._flights is None:
-            from cacheness.flight import Flights
+            from cacheness.flights.flight import Flights
 
             self._flights = Flights(self.backend, self.config)
         return self._flights
@@ -213,7 +213,7 @@ class Engine:
     def upkeep(self) -> Upkeep:
         """What looks after the store at each put."""
         if self._kept_up is None:
-            from cacheness.upkeep import Upkeep
+            from cacheness.upkeep.upkeep import Upkeep
 
             self._kept_up = Upkeep(self)
         return self._kept_up
@@ -274,7 +274,7 @@ class Engine:
 
     def bury(self, entries: Iterable[Entry], why: Why, reason: str = "") -> None:
         """Remember why these entries are gone."""
-        from cacheness.tombstones import record
+        from cacheness.upkeep.tombstones import record
 
         record(self.backend, entries, why, time(), reason)
 

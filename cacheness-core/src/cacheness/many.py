@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, TypeAlias, TypeVar
 
-    from cacheness.arrivals import Transferred
     from cacheness.config import Duration
     from cacheness.engine import Engine
     from cacheness.entry import Entry
-    from cacheness.integrity_report import IntegrityReport
+    from cacheness.integrity.report import IntegrityReport
     from cacheness.progress import Progress
-    from cacheness.stats import CacheStats
+    from cacheness.statistics.stats import CacheStats
+    from cacheness.transfer.arrivals import Transferred
 
     _M = TypeVar("_M")
 
@@ -88,8 +88,8 @@ class ManyEntries:
             >>> cache.put_batch([(1.5, "a"), (2.5, {"x": 1, "y": 2})])  # doctest: +ELLIPSIS
             ['a', '...']
         """
-        from cacheness.batches import put_batch
-        from cacheness.details import checked_details
+        from cacheness.management.batches import put_batch
+        from cacheness.management.details import checked_details
 
         details = checked_details(
             None,
@@ -124,7 +124,7 @@ class ManyEntries:
 
         The entries are read by one statement. Else each is as `get` gives it.
         """
-        from cacheness.batches import get_batch
+        from cacheness.management.batches import get_batch
 
         return get_batch(self.engine, names, default, prefix, ttl_seconds, options)
 
@@ -143,7 +143,7 @@ class ManyEntries:
 
         With ``prefix``, those of another prefix stay.
         """
-        from cacheness.batches import delete_batch
+        from cacheness.management.batches import delete_batch
 
         return delete_batch(self.engine, names, prefix, progress)
 
@@ -174,7 +174,7 @@ class ManyEntries:
             >>> cache.query_meta(lr__gte=0.1, prefix="runs", meta__owner="me")
             []
         """
-        from cacheness.queries import iter_keys, namespaces_of
+        from cacheness.management.queries import iter_keys, namespaces_of
 
         found: list[str] = []
         for engine in namespaces_of(self.engine, all_namespaces):
@@ -189,7 +189,7 @@ class ManyEntries:
         In no particular order, and in flat memory, however many there are. The filters are
         those of `query_meta`.
         """
-        from cacheness.queries import iter_entries
+        from cacheness.management.queries import iter_entries
 
         return iter_entries(self.engine, filters, where, all_namespaces)
 
@@ -225,7 +225,7 @@ class ManyEntries:
         Raises:
             TypeError: There is no filter, or one means nothing.
         """
-        from cacheness.queries import touch_batch
+        from cacheness.management.queries import touch_batch
 
         return touch_batch(self.engine, filters, where, progress)
 
@@ -246,7 +246,7 @@ class ManyEntries:
         Raises:
             TypeError: There is no filter, or one means nothing.
         """
-        from cacheness.queries import delete_matching, namespaces_of
+        from cacheness.management.queries import delete_matching, namespaces_of
 
         engines = namespaces_of(self.engine, all_namespaces)
         return sum(delete_matching(engine, filters, where, progress) for engine in engines)
@@ -270,7 +270,7 @@ class ManyEntries:
             >>> cache.delete_where(lambda entry: entry["stored_bytes"] > 1e9)
             0
         """
-        from cacheness.queries import delete_where
+        from cacheness.management.queries import delete_where
 
         return delete_where(self.engine, predicate, progress)
 
@@ -279,7 +279,7 @@ class ManyEntries:
 
         A read removes what it finds expired; this is for what nobody reads any more.
         """
-        from cacheness.queries import cleanup_expired, namespaces_of
+        from cacheness.management.queries import cleanup_expired, namespaces_of
 
         engines = namespaces_of(self.engine, all_namespaces)
         return sum(cleanup_expired(engine, progress) for engine in engines)
@@ -292,7 +292,7 @@ class ManyEntries:
         progress: Progress = None,
     ) -> int:
         """Remove every entry of this namespace, or of one prefix; give how many there were."""
-        from cacheness.queries import namespaces_of
+        from cacheness.management.queries import namespaces_of
 
         filters = {} if prefix is None else {"prefix": prefix}
         engines = namespaces_of(self.engine, all_namespaces)
@@ -300,7 +300,7 @@ class ManyEntries:
 
     def stats(self) -> CacheStats:
         """What this namespace holds, and what it was good for, by all that used it."""
-        from cacheness.stats import gather
+        from cacheness.statistics.stats import gather
 
         self.engine.flush()
         return gather(self.engine.backend)
@@ -319,7 +319,7 @@ class ManyEntries:
         Raises:
             ReadOnlyError: With ``repair`` in a read-only cache.
         """
-        from cacheness.integrity import verify_integrity
+        from cacheness.integrity.integrity import verify_integrity
 
         return verify_integrity(self.engine, repair=repair, progress=progress)
 
@@ -342,7 +342,7 @@ class ManyEntries:
         Raises:
             OSError: The file can't be written.
         """
-        from cacheness.transfer import export_entries
+        from cacheness.transfer.transfer import export_entries
 
         return export_entries(self.engine, path, filters, progress)
 
@@ -377,7 +377,7 @@ class ManyEntries:
             OSError: It can't be read.
             BackendUnavailableError: An entry can't be stored; those before it are.
         """
-        from cacheness.transfer import import_entries
+        from cacheness.transfer.transfer import import_entries
 
         return import_entries(self.engine, path, progress, trust=trust)
 
@@ -401,7 +401,7 @@ class ManyEntries:
             progress: A callable of (done, total), or True for a bar in the terminal.
             filters: Which entries, as in `query_meta`; all where there are none.
         """
-        from cacheness.transfer import copy_entries
+        from cacheness.transfer.transfer import copy_entries
 
         if not isinstance(other_cache, ManyEntries):
             raise TypeError(f"copy_to takes a UnifiedCache, not a {type(other_cache).__name__}")

@@ -7,11 +7,11 @@ from time import perf_counter, time
 
 from cacheness.config import parse_ttl
 from cacheness.errors import BackendUnavailableError, BlobCorruptedError, CachenessError
-from cacheness.hits import SAMPLED
 from cacheness.logged import is_logged
 from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
 from cacheness.payloads.decode import Decoder
 from cacheness.payloads.refusals import BadSignatureError, UndecodableError, ends_the_caller
+from cacheness.statistics.hits import SAMPLED
 from cacheness.switch import is_off
 
 TYPE_CHECKING = False

@@ -22,6 +22,7 @@ from cacheness.backends.base import BackendContext
 from cacheness.backends.journal import decode_line, encode_line
 from cacheness.backends.json import JsonBackend
 from cacheness.config import CacheConfig
+from cacheness.disk.locks import FileLocks
 from cacheness.errors import (
     BackendUnavailableError,
     CacheClosedError,
@@ -29,7 +30,6 @@ from cacheness.errors import (
     CorruptionWarning,
     ReadOnlyError,
 )
-from cacheness.locks import FileLocks
 from cacheness.testing.metadata_entries import make_entry
 
 if TYPE_CHECKING:

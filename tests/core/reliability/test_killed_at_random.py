@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cacheness.integrity import verify_integrity
+from cacheness.integrity.integrity import verify_integrity
 
 from .workloads import opened
 

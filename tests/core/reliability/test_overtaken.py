@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cacheness import UnifiedCache
-from cacheness.integrity import collect_garbage, verify_integrity
+from cacheness.integrity.integrity import collect_garbage, verify_integrity
 
 OLD, NEW = np.zeros(20_000), np.ones(20_000)
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from cacheness import CorruptionWarning, UnifiedCache
 from cacheness.decorator import cached
-from cacheness.integrity import verify_integrity
+from cacheness.integrity.integrity import verify_integrity
 
 SECRET = b"a signing key of this test"
 SMALL, LARGE = 200, 50_000

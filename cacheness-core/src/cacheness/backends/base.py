@@ -558,7 +558,7 @@ class MetadataBackend(ABC):
         """Mutual exclusion on a key across all that shares the store.
 
         Released when the holder dies. Only asked of a backend that declares ``lock``. What
-        it gives may be a `cacheness.flight_ground.SupportsAcquire`, too, so that a wait can
+        it gives may be a `cacheness.flights.ground.SupportsAcquire`, too, so that a wait can
         be as long as its caller says.
         """
         raise TypeError(f"{type(self).__name__} declares no capability 'lock'")

@@ -17,7 +17,7 @@ from contextlib import suppress
 from time import sleep, time
 from zlib import crc32
 
-from cacheness.durable import sync_directory
+from cacheness.disk.durable import sync_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

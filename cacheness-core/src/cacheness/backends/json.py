@@ -21,6 +21,7 @@ from cacheness.backends.replay import (
     touch_operation,
 )
 from cacheness.backends.table import add_notes, detached, json_copy, keys_by_age, summary_of
+from cacheness.disk.locks import FileLocks
 from cacheness.errors import (
     BackendUnavailableError,
     CacheClosedError,
@@ -29,7 +30,6 @@ from cacheness.errors import (
     warn,
 )
 from cacheness.forks import renew_in_child
-from cacheness.locks import FileLocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from cacheness.backends.table import (
     summary_of,
     with_hits,
 )
+from cacheness.disk.locks import Mutexes
 from cacheness.errors import BackendUnavailableError, CacheClosedError
-from cacheness.locks import Mutexes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -419,7 +419,7 @@ class Connections:
 
     def _settle(self) -> None:
         """Wait for the file's name to be on the disk: whoever made it may not have."""
-        from cacheness.durable import sync_directory
+        from cacheness.disk.durable import sync_directory
 
         try:
             sync_directory(os.path.dirname(self.path))

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from cacheness.disk.filesystem import network_type
 from cacheness.errors import CachenessWarning, warn
-from cacheness.filesystem import network_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 
-from cacheness.blob_names import BLOB_NAME, check_blob_name
+from cacheness.disk.blob_names import BLOB_NAME, check_blob_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class BlobBackend(ABC):
 
     def pieces(self, name: str) -> Iterator[Buffer]:
         """Give the blob in order, about 1 MiB at a time, however large it is."""
-        from cacheness.staging import pieces_of
+        from cacheness.disk.staging import pieces_of
 
         with self.local_path(name) as path:
             yield from pieces_of(path)
@@ -126,7 +126,7 @@ class BlobBackend(ABC):
         The file does not exist yet, and nobody else can read its directory. What comes of
         it is told by `adopt`; whoever does not come to that removes the file.
         """
-        from cacheness.staging import new_file_path
+        from cacheness.disk.staging import new_file_path
 
         return new_file_path(check_blob_name(name))
 
@@ -139,7 +139,7 @@ class BlobBackend(ABC):
             FileNotFoundError: Nobody wrote the file.
             OSError: It is no regular file.
         """
-        from cacheness.staging import pieces_of
+        from cacheness.disk.staging import pieces_of
 
         size = self.write(name, pieces_of(staged_path))
         os.unlink(staged_path)

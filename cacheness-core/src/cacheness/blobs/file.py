@@ -12,8 +12,8 @@ from contextlib import suppress
 from time import sleep, time
 
 from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
+from cacheness.disk.folder import Folder, closing_on_error
 from cacheness.errors import BackendUnavailableError
-from cacheness.folder import Folder, closing_on_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class FileBlobBackend(BlobBackend):
             return os.path.join(self._root, prefix, _temporary_name(file_name[32:]))
 
     def adopt(self, staged_path: str, name: str) -> int:
-        from cacheness.staging import open_regular
+        from cacheness.disk.staging import open_regular
 
         prefix, file_name = check_blob_name(name).split("/")
         descriptor = open_regular(staged_path)
@@ -318,7 +318,7 @@ class FileBlobBackend(BlobBackend):
         except OSError:
             return False  # to read it will say why
         if device not in self._local:
-            from cacheness.filesystem import network_type
+            from cacheness.disk.filesystem import network_type
 
             self._local[device] = network_type(self._root) is None
         return self._local[device]
@@ -359,7 +359,7 @@ class FileBlobBackend(BlobBackend):
 
         Also of those that are there already: whoever made them may not have waited.
         """
-        from cacheness.durable import sync_directory
+        from cacheness.disk.durable import sync_directory
 
         with Folder(self._root) as root:
             there = set(root.names())
@@ -373,7 +373,7 @@ class FileBlobBackend(BlobBackend):
         if self._own_place:
             self._context.make_directory()
         else:
-            from cacheness.durable import make_parents
+            from cacheness.disk.durable import make_parents
 
             make_parents(self._root, durable=self._durable)
         make_subdirectory(self._root, self._context.config)

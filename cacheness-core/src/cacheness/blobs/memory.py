@@ -115,7 +115,7 @@ class _LocalPath:
         self._name = name
 
     def __enter__(self) -> str:
-        from cacheness.staging import new_file_path
+        from cacheness.disk.staging import new_file_path
 
         blob = self._store.blob(self._name)
         self._path = new_file_path(self._name)

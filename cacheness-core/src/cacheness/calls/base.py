@@ -7,10 +7,10 @@ import sys
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cacheness.binding import Binding
+from cacheness.calls.binding import Binding
+from cacheness.calls.digests import StoredDigests
 from cacheness.calls.options import CallOptions
 from cacheness.defaults import default_cache
-from cacheness.digests import StoredDigests
 from cacheness.errors import (
     CachenessError,
     CachenessWarning,
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Literal
 
-    from cacheness.adopt import Adoption
+    from cacheness.calls.ref import CacheRef
     from cacheness.core import UnifiedCache
     from cacheness.engine import Engine
-    from cacheness.explanation import Explanation
+    from cacheness.explaining.adopt import Adoption
+    from cacheness.explaining.explanation import Explanation
     from cacheness.keys.record import RecordedParams
-    from cacheness.ref import CacheRef
 
 __all__ = ["CacheInfo", "Calls", "Miss"]
 
@@ -289,8 +289,8 @@ class Calls:
         """
         if params is not None and miss.keep and self.is_kept:
             params = self._record(params)
-        if "cacheness.ref" in sys.modules:
-            from cacheness.ref import resolved
+        if "cacheness.calls.ref" in sys.modules:
+            from cacheness.calls.ref import resolved
 
             args, kwargs = resolved(args, -1), resolved(kwargs, -1)
         return params, args, kwargs
@@ -344,7 +344,7 @@ class Calls:
     def _note_code(self, engine: Engine, digest: str) -> None:
         noted = (id(engine), digest)
         if self._code is not None and noted != self._noted:
-            from cacheness.codenotes import note_code
+            from cacheness.explaining.codenotes import note_code
 
             note_code(engine.backend, self.name, digest, self._code, self.options.secret)
             self._noted = noted
@@ -416,7 +416,7 @@ class Calls:
 
     def cache_explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Why this call would be answered from the cache or not; changes nothing."""
-        from cacheness.explain import Call, explain
+        from cacheness.explaining.explain import Call, explain
 
         params = self._record(self.params_of(args, kwargs))
         key, *also = self.keys_of_entries(self.key_of_params(params))
@@ -437,7 +437,7 @@ class Calls:
 
     def cache_adopt(self, from_digest: str | None = None) -> Adoption:
         """Keep the results of older code, after an edit that changes no result."""
-        from cacheness.adopt import Present, adopt
+        from cacheness.explaining.adopt import Present, adopt
 
         present = Present(
             self.name, self._function_key, self.digest, self._code, self.options.secret
@@ -446,7 +446,7 @@ class Calls:
 
     def cache_ref(self, *args: Any, **kwargs: Any) -> CacheRef[Any]:
         """A small handle on the result of this call, which need not be stored yet."""
-        from cacheness.ref import CacheRef, Here
+        from cacheness.calls.ref import CacheRef, Here
 
         if self.way == "lazy":
             raise TypeError(

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 from cacheness.cli.installed import installed
 from cacheness.cli.text import duration, size
+from cacheness.disk.filesystem import network_type
 from cacheness.errors import CachenessError
-from cacheness.filesystem import network_type
 from cacheness.payloads.layout import FORMAT
 from cacheness.switch import is_off
 

@@ -16,7 +16,7 @@ from cacheness.cli.selection import parse_filters
 from cacheness.cli.text import entries, size
 
 if TYPE_CHECKING:
-    from cacheness.arrivals import Transferred
+    from cacheness.transfer.arrivals import Transferred
 
 __all__ = ["copy", "export", "import_"]
 

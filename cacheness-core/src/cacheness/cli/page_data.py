@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from cacheness.core import UnifiedCache
     from cacheness.entry import Entry
-    from cacheness.integrity_report import IntegrityReport
+    from cacheness.integrity.report import IntegrityReport
     from cacheness.progress import Progress
-    from cacheness.stats import CacheStats, Usage
+    from cacheness.statistics.stats import CacheStats, Usage
 
 __all__ = ["gather"]
 

@@ -17,7 +17,7 @@ __all__ = ["gc", "verify"]
 
 def gc(call: Call) -> None:
     """Remove what is of no use to anybody: expired entries, and files that nothing names."""
-    from cacheness.integrity import collect_garbage
+    from cacheness.integrity.integrity import collect_garbage
 
     with call.target.open(read_only=False) as cache:
         found = collect_garbage(cache.engine)

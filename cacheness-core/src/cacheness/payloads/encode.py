@@ -254,7 +254,7 @@ class _Encoding:
         signed = signing == "all" or (signing == "auto" and not loaded.data_only)
         if not signed or loaded.verifies:
             return self._encoder.blobs().stage(name), False
-        from cacheness.staging import new_file_path
+        from cacheness.disk.staging import new_file_path
 
         return new_file_path(name), True
 

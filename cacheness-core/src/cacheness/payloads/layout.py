@@ -74,7 +74,7 @@ def make_directory(directory: str, config: CacheConfig) -> None:
 def _fill(directory: str, config: CacheConfig) -> None:
     """Write the marker last, so that a directory that has one is complete."""
     if not os.path.isdir(directory):
-        from cacheness.durable import make_parents
+        from cacheness.disk.durable import make_parents
 
         make_parents(directory, durable=config.durability == "fsync")
         make_subdirectory(directory, config)
@@ -91,7 +91,7 @@ def _settle(directory: str) -> None:
 
     At each opening: whoever made them may not have waited.
     """
-    from cacheness.durable import sync_directory
+    from cacheness.disk.durable import sync_directory
 
     sync_directory(os.path.dirname(directory))
     sync_directory(directory)

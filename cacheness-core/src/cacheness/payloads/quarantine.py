@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
+    from cacheness.disk.folder import Folder
     from cacheness.entry import Entry
-    from cacheness.folder import Folder
     from cacheness.handlers.protocols import Buffer
 
 __all__ = ["put_aside"]
@@ -35,7 +35,7 @@ def put_aside(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfi
 
 
 def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
-    from cacheness.folder import Folder
+    from cacheness.disk.folder import Folder
     from cacheness.payloads.layout import file_mode, make_subdirectory
 
     directory = os.path.join(config.cache_dir, "quarantine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from cacheness.blob_names import check_blob_name
+from cacheness.disk.blob_names import check_blob_name
 from cacheness.errors import (
     BackendUnavailableError,
     BlobCorruptedError,

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What is damaged or named by nothing, and how it is mended."""

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Stores, reads and removes many named entries at once, each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sized
+
+from cacheness.keys.encoding import params_key
+from cacheness.management.spool import EntrySpool
+from cacheness.naming import checked_key
+from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
+from cacheness.progress import reporting
+from cacheness.switch import is_off
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cacheness.config import Duration
+    from cacheness.engine import Engine
+    from cacheness.many import Name
+    from cacheness.progress import Progress
+
+__all__ = ["delete_batch", "get_batch", "put_batch"]
+
+
+def put_batch(
+    engine: Engine,
+    pairs: Iterable[tuple[object, Name]],
+    details: dict[str, Any],
+    secret: Iterable[str],
+    handler: str | None,
+    compressor: str | None,
+    options: Mapping[str, Any] | None,
+    progress: Progress,
+) -> list[str]:
+    """Write the payloads as they come, then record all their entries, or none."""
+    from cacheness.keys.summary import summarise_params
+
+    engine.check_writable()
+    secret = tuple(secret)
+    keys: list[str] = []
+    total = len(pairs) if isinstance(pairs, Sized) else None
+    with EntrySpool() as prepared, reporting(progress, total, "storing") as advance:
+        try:
+            for obj, name in pairs:
+                named = _params(name)
+                key = _key(name)
+                of_this = details
+                if named:
+                    of_this = {**details, "params": summarise_params(named, secret)}
+                entry = None
+                if not is_off():
+                    entry = engine.writer.prepare(key, obj, of_this, handler, compressor, options)
+                if entry is not None:
+                    prepared.add(entry)
+                keys.append(key)
+                advance(1)
+            displaced = engine.backend.put_entries(prepared) if prepared else []
+        except BaseException:
+            engine.writer.withdraw(prepared)
+            raise
+        for old in displaced:
+            engine.discard(old)
+        prefix = details.get("prefix", "")
+        other = next((old for old in displaced if old.prefix != prefix), None)
+        if other is not None:
+            engine.writer.warn_of_prefix(other, prefix)
+        for entry in prepared:
+            engine.tell("put", entry.cache_key, entry.handler, entry.stored_bytes)
+            engine.upkeep().make_room(entry.stored_bytes)
+    return keys
+
+
+def get_batch(
+    engine: Engine,
+    names: Iterable[Name],
+    default: Any,
+    prefix: str | None,
+    ttl_seconds: Duration | None,
+    options: Mapping[str, Any] | None,
+) -> list[Any]:
+    """Read all payloads by one statement, and then the value of each as `get` does."""
+    is_plain = prefix is None and options is None and ttl_seconds is UNSET
+    keys = [_key(name) for name in _several(names)]
+    payloads = {} if is_off() or not keys else engine.backend.find_many(list(dict.fromkeys(keys)))
+    values = []
+    for key in keys:
+        first = payloads.get(key)
+        if first is None:
+            if not is_off():
+                engine.reader.missed(key)
+            values.append(default)
+            continue
+        value = engine.reader.read_found(key, first) if is_plain else MISS
+        if value is MISS:
+            value = engine.reader.read(key, prefix, ttl_seconds, options, first=first)
+        if value is OVERTAKEN:
+            value = engine.reader.read(key, prefix, ttl_seconds, options)
+        values.append(default if value is MISS or value is KEPT else value)
+    return values
+
+
+def delete_batch(
+    engine: Engine, names: Iterable[Name], prefix: str | None, progress: Progress
+) -> int:
+    """Remove the entries in one transaction, then their blobs."""
+    engine.check_writable()
+    keys = list(dict.fromkeys(_key(name) for name in _several(names)))
+    if not keys:
+        return 0
+    if prefix is None:
+        removed = engine.backend.delete_entries(keys)
+    else:
+        from cacheness.filters import Filter
+
+        removed = engine.backend.delete_where(
+            Filter.parse({"entry__cache_key__in": keys, "prefix": prefix})
+        )
+    return engine.dispose(removed, "invalidate", progress)
+
+
+def _several(names: Iterable[Name]) -> Iterable[Name]:
+    if isinstance(names, (str, Mapping)):
+        raise TypeError(f"{type(names).__name__} names one entry: give a list of names")
+    return names
+
+
+def _params(name: Name) -> Mapping[str, object] | None:
+    return name if isinstance(name, Mapping) else None
+
+
+def _key(name: Name) -> str:
+    """The key of an entry that is named by it, or by the parameters of a mapping."""
+    if isinstance(name, Mapping):
+        if not all(isinstance(one, str) for one in name):
+            raise TypeError(f"the names of the parameters in {name!r} are not all str")
+        return params_key(name)
+    if isinstance(name, str):
+        return checked_key(name)
+    raise TypeError(
+        f"a {type(name).__name__} names no entry: give a cache key (str), or a mapping of "
+        "parameters"
+    )

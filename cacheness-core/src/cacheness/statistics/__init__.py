@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What reads and puts counted."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What a cache does to stay within its bounds."""
