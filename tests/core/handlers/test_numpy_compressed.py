@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from cacheness.compressors.auto import AutoCompressor
 from cacheness.compressors.blosc2 import (
+    COMPRESSORS,
     Blosc2BloscLzCompressor,
     Blosc2Lz4Compressor,
     Blosc2ZlibCompressor,
@@ -197,6 +198,19 @@ def test_a_file_is_viewed_lazily_where_blosc2_can_show_it(
     assert (view[:] == array).all()
     if not lazy:
         assert not view.flags.writeable
+
+
+@pytest.mark.parametrize("compressor", COMPRESSORS)
+def test_a_file_is_viewed_lazily_whatever_the_codec(tmp_path, dump, MemoryContext, compressor):
+    array = np.arange(10_000.0)
+    payload, metadata = dump(HANDLER, array, MemoryContext(compressor=compressor()))
+    path = tmp_path / "a.b2nd"
+    path.write_bytes(payload)
+
+    view = HANDLER.open(str(path), metadata, MemoryContext())
+
+    assert isinstance(view, blosc2.NDArray)
+    assert (view[:] == array).all()
 
 
 def test_a_file_that_asks_for_more_than_an_array_is_not_given_to_blosc2(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from cacheness.compressors.base import Compressor
 from cacheness.compressors.blosc2_chunk import chunk_size
+from cacheness.compressors.blosc2_threads import thread_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from cacheness.handlers.protocols import Buffer
 
 __all__ = [
+    "COMPRESSORS",
     "Blosc2BloscLzCompressor",
     "Blosc2Compressor",
     "Blosc2Lz4Compressor",
@@ -48,7 +50,7 @@ class Blosc2Compressor(Compressor):
             "clevel": self.level,
             "typesize": typesize if typesize <= _LARGEST_TYPESIZE else 1,
             "filters": [blosc2.Filter.SHUFFLE],
-            "nthreads": blosc2.nthreads,
+            "nthreads": thread_count(),
         }
 
     def compress(self, buffer: Buffer, *, typesize: int = 1) -> Buffer:
@@ -69,7 +71,7 @@ class Blosc2Compressor(Compressor):
         import blosc2
 
         try:
-            data: bytes = blosc2.decompress2(buffer)
+            data: bytes = blosc2.decompress2(buffer, nthreads=thread_count())
         except RuntimeError as error:
             raise ValueError(f"not a Blosc2 chunk: {error}") from error
         return data
@@ -110,3 +112,11 @@ class Blosc2ZlibCompressor(Blosc2Compressor):
     name = "blosc2-zlib"
     codec = "ZLIB"
     level = 3
+
+
+COMPRESSORS = (
+    Blosc2Lz4Compressor,
+    Blosc2ZstdCompressor,
+    Blosc2BloscLzCompressor,
+    Blosc2ZlibCompressor,
+)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cacheness.compressors.blosc2 import Blosc2Lz4Compressor
+from cacheness.compressors.blosc2 import COMPRESSORS
 from cacheness.compressors.blosc2_chunk import HEADER_BYTES, chunk_size, is_zeros
+from cacheness.compressors.blosc2_threads import thread_count
 from cacheness.handlers.pages import Pages
 from cacheness.handlers.slabs import byte_view, cut, slabs
 from cacheness.handlers.spool import Spool
@@ -37,7 +38,6 @@ _BLOCK_BYTES = 128 << 10
 _MAGIC = b"\x9e\xa8b2frame\0"
 _HEADER_LENGTH = slice(11, 15)
 _FRAME_LENGTH = slice(16, 24)
-_CODEC = slice(27, 28)
 _COMPRESSED_BYTES = slice(39, 47)
 _TRAILER_LENGTH = slice(-22, -18)
 _ZEROS = -(0x7F << 56)
@@ -198,6 +198,7 @@ def _template(
         chunks=layout.chunks,
         blocks=layout.blocks,
         cparams=compressor.settings(layout.itemsize),
+        dparams={"nthreads": thread_count()},
     )
     frame: bytes = empty.to_cframe()
     header_length = int.from_bytes(frame[_HEADER_LENGTH], "big")
@@ -223,14 +224,15 @@ def read_frame(frame: memoryview, layout: Layout) -> AnyArray:
     check_declared(layout.nbytes)
     data = np.zeros(layout.nbytes, np.uint8)
     padded = np.empty(layout.padded_bytes, np.uint8)
+    threads = thread_count()
     try:
         for chunk, (start, end) in zip(chunks, layout.runs(), strict=True):
             if chunk is None:
                 continue
             if end - start == layout.padded_bytes:
-                blosc2.decompress2(chunk, dst=data[start:end])
+                blosc2.decompress2(chunk, dst=data[start:end], nthreads=threads)
             else:
-                blosc2.decompress2(chunk, dst=padded)
+                blosc2.decompress2(chunk, dst=padded, nthreads=threads)
                 data[start:end] = padded[: end - start]
             done += len(chunk)
             pages.read_up_to(done)
@@ -274,7 +276,8 @@ def _offsets(rest: memoryview, layout: Layout) -> list[int]:
     if chunk_size(index) != 8 * layout.count:
         raise ValueError("a Blosc2 frame with more or fewer chunks than it should have")
     try:
-        offsets: list[int] = np.frombuffer(blosc2.decompress2(index), "<i8").tolist()
+        data = blosc2.decompress2(index, nthreads=1)
+        offsets: list[int] = np.frombuffer(data, "<i8").tolist()
     except RuntimeError as error:
         raise ValueError(f"not a Blosc2 frame: {error}") from error
     return offsets
@@ -289,8 +292,14 @@ def is_ours(frame: memoryview, dtype: np.dtype[Any], layout: Layout) -> bool:
         _chunks(frame, layout)
     except ValueError:
         return False
-    expected, trailer = _template(dtype, layout, Blosc2Lz4Compressor())
+    return any(_is_framed_by(compressor(), frame, dtype, layout) for compressor in COMPRESSORS)
+
+
+def _is_framed_by(
+    compressor: Blosc2Compressor, frame: memoryview, dtype: np.dtype[Any], layout: Layout
+) -> bool:
+    expected, trailer = _template(dtype, layout, compressor)
     header = bytearray(frame[: len(expected)])
-    for part in (_FRAME_LENGTH, _COMPRESSED_BYTES, _CODEC):
+    for part in (_FRAME_LENGTH, _COMPRESSED_BYTES):
         expected[part] = header[part]
     return header == expected and bytes(frame[-len(trailer) :]) == trailer

@@ -9,6 +9,7 @@ import numpy as np
 
 from cacheness.compressors.auto import SMALLEST
 from cacheness.compressors.blosc2 import Blosc2Compressor
+from cacheness.compressors.blosc2_threads import thread_count
 from cacheness.handlers.arrays import exact_spelling, is_fortran
 from cacheness.handlers.b2nd import Layout, is_ours, read_frame, write_frame
 from cacheness.handlers.dtypes import dtype_from_spelling, is_plain
@@ -138,7 +139,8 @@ def open_compressed(file_path: str, mapped: memoryview, metadata: Mapping[str, A
     if stored == dtype and metadata["order"] == "C" and is_ours(mapped, stored, layout):
         import blosc2
 
-        return blosc2.open(file_path, mode="r", mmap_mode="r")
+        threads = {"nthreads": thread_count()}
+        return blosc2.open(file_path, mode="r", mmap_mode="r", dparams=threads)
     array = load_compressed(mapped, metadata)
     array.flags.writeable = False
     return array
