@@ -24,6 +24,7 @@ SETTINGS = settings(
 
 names = st.sampled_from(range(len(NAMES)))
 ttls = st.sampled_from([NEVER, LONG, OVER])
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
 labels = st.lists(st.sampled_from(["x", "y"]), max_size=2, unique=True)
 values = st.one_of(
     st.none(),
@@ -156,7 +157,7 @@ class CacheMachine(RuleBasedStateMachine):
         if held is not None:
             held.value = value
 
-    @rule(name=names, description=st.text(max_size=5), tags=labels)
+    @rule(name=names, description=texts, tags=labels)
     def update_entry(self, name, description, tags):
         updated = self.cache.update_entry(**NAMES[name], description=description, tags=tags)
 
