@@ -8,13 +8,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
-SLOW_FOLDERS = ("tests/tensorflow/", "tests/postgres/")
-"""Whose tests wait for TensorFlow's import, or for a server."""
+SLOW_FOLDERS = ("tests/core/cli/", "tests/tensorflow/", "tests/postgres/")
+"""Whose tests wait for a process each, for TensorFlow's import, or for a server."""
 SLOW_PROMISES = {
     "test_keys_are_the_same_in_every_process",
     "test_reading_damaged_bytes_fails_or_gives_a_value",
     "test_damage_is_a_value_error_or_no_larger_than_allowed",
     "test_processes_share_the_store",
+    "test_processes_lose_nothing",
+    "test_a_process_sees_what_another_added",
+    "test_a_forked_child_goes_on",
+    "test_one_instance_serves_all_threads",
+    "test_different_objects_make_different_keys",
+    "test_a_cache_keeps_payloads_by_it",
     "test_every_object_comes_back_compressed",
     "test_every_object_comes_back_from_a_file",
     "test_every_entry_comes_back_exactly",

@@ -80,6 +80,7 @@ def with_code():
             yield pytest.param(page, marks=[pytest.mark.slow] if is_slow(page) else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", list(with_code()))
 def test_the_code_of_a_page_runs_and_gives_what_it_says(page, tmp_path, request):
     code = as_program(page)

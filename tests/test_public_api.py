@@ -22,6 +22,7 @@ def maker():
     del sys.modules[spec.name]
 
 
+@pytest.mark.slow
 def test_the_public_names_and_signatures_are_those_that_were_decided_on(maker):
     now, decided = set(maker.listing().splitlines()), set(maker.LISTING.read_text().splitlines())
 

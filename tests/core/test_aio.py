@@ -309,6 +309,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_does_not_keep_the_interpreter(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HANGS, str(tmp_path)]
 
@@ -343,6 +344,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_put_that_is_under_way_when_the_interpreter_exits_finishes(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FINISHES, str(tmp_path / "cache"), str(tmp_path / "begun")]
 
@@ -382,6 +384,7 @@ def test_computes_a_coroutine_in_the_task_and_a_function_in_the_pool(
     assert cache.get(model="a") == results[0]
 
 
+@pytest.mark.slow
 def test_those_who_wait_for_another_s_computation_take_no_thread(cache: UnifiedCache) -> None:
     size = cache.aio.pool.size
 

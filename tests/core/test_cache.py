@@ -466,6 +466,7 @@ def test_two_caches_on_one_directory_see_each_other(tmp_path):
         assert one["k"].shape == (50_000,)
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_dropped_unclosed_leaves_nothing_open(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)

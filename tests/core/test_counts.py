@@ -89,6 +89,7 @@ def cache(tmp_path):
         yield opened
 
 
+@pytest.mark.slow
 def test_a_small_hit_and_a_small_put_open_no_file(cache, tmp_path):
     program = [sys.executable, "-c", COUNT_FILES, str(tmp_path)]
     done = subprocess.run(program, check=True, capture_output=True, text=True)
@@ -224,6 +225,7 @@ def test_a_compressed_array_is_never_in_memory_twice(tmp_path):
     assert float(done.stdout) < 1.2, "with all of the stored bytes kept it would be 1.6"
 
 
+@pytest.mark.slow
 def test_a_dict_of_arrays_is_put_without_a_copy_of_the_whole(tmp_path):
     arrays = {f"a{i}": np.random.default_rng(i).random(1_000_000) for i in range(10)}
     with UnifiedCache(tmp_path) as cache:

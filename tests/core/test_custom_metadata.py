@@ -250,6 +250,7 @@ def test_each_of_a_batch_has_a_record_of_its_own(cache):
     assert records(cache) == [("k0", "me"), ("k2", "me")]
 
 
+@pytest.mark.slow
 def test_what_knows_nothing_of_the_class_removes_the_record_too(cache):
     cache.put(1, "k", custom_metadata=Run("me", 0.1))
     cache.put(1, "l", custom_metadata=Run("me", 0.1))

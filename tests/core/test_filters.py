@@ -211,6 +211,7 @@ def test_values_are_plain_json() -> None:
     assert [type(value) for value in values] == [int, str, list, tuple]
 
 
+@pytest.mark.slow
 @given(json_values(), json_values(), st.sampled_from(["", "__ne", "__contains", "__in"]))
 def test_comparing_any_values_never_raises(stored: Any, wanted: Any, suffix: str) -> None:
     if suffix == "__in":

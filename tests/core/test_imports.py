@@ -112,6 +112,7 @@ assert cache.get(experiment="a", lr=0.1, default=cache) == {value!r}
     assert heavy(imported) == set()
 
 
+@pytest.mark.slow
 def test_a_first_small_hit_imports_exactly_these_modules_of_ours(tmp_path):
     with UnifiedCache(tmp_path) as cache:
         cache.put({"score": 0.93}, experiment="a", lr=0.1)
@@ -128,6 +129,7 @@ assert UnifiedCache({str(tmp_path)!r}).get(experiment="a", lr=0.1) == {{"score":
     assert ours == OURS_AT_A_HIT | (set() if on_a_device else OURS_WITHOUT_A_DEVICE)
 
 
+@pytest.mark.slow
 def test_a_first_hit_of_a_cached_function_imports_nothing_heavy(tmp_path):
     (tmp_path / "work.py").write_text("def square(x):\n    return {'square': x * x}\n")
     program = f"""

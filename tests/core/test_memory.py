@@ -96,6 +96,7 @@ def test_what_this_process_changes_is_seen_at_once(tmp_path, shared):
         assert cache.engine.reader.read_remembered("key", shared=shared) is MISS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_bytes", [0, "1 MiB"])
 def test_what_has_expired_is_not_given(tmp_path, memory_bytes):
     with UnifiedCache(tmp_path, memory_bytes=memory_bytes, memory_staleness=60) as cache:
@@ -113,6 +114,7 @@ UnifiedCache(sys.argv[1]).put({"a": 2}, "key")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_bytes", [0, "1 MiB"])
 def test_a_change_by_another_process_is_seen(tmp_path, memory_bytes):
     with UnifiedCache(tmp_path, memory_bytes=memory_bytes, memory_staleness=0) as cache:

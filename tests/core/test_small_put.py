@@ -84,6 +84,7 @@ def test_the_short_way_keeps_within_the_bounds(tmp_path):
             assert len(cache) <= 5
 
 
+@pytest.mark.slow
 def test_a_forked_child_draws_other_generations():
     ours = [forked(new_generation) for _ in range(3)]
 

@@ -51,6 +51,7 @@ def is_mapped(path):
     return path in Path("/proc/self/maps").read_text()
 
 
+@pytest.mark.slow
 def test_a_large_frame_lies_in_the_pages_of_its_file(cache):
     cache.put(flights(LARGE), "large", compressor="none")
 
@@ -60,6 +61,7 @@ def test_a_large_frame_lies_in_the_pages_of_its_file(cache):
     assert_frame_equal(frame, flights(LARGE), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_change_to_a_mapped_frame_stays_with_its_owner(cache):
     cache.put(flights(LARGE), "large", compressor="none")
     frame = cache["large"]
@@ -70,6 +72,7 @@ def test_a_change_to_a_mapped_frame_stays_with_its_owner(cache):
     assert_frame_equal(cache["large"], flights(LARGE), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_mapped_frame_outlives_its_entry(cache):
     cache.put(flights(LARGE), "large", compressor="none")
     frame = cache["large"]
@@ -79,6 +82,7 @@ def test_a_mapped_frame_outlives_its_entry(cache):
     assert_frame_equal(frame, flights(LARGE), check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0.001, 0.5, 0.999])
 def test_a_mapped_payload_is_verified(cache, at):
     cache.put(flights(LARGE), "large", compressor="none")
@@ -91,6 +95,7 @@ def test_a_mapped_payload_is_verified(cache, at):
         assert cache.get("large", default="gone") == "gone"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"signing": "all"}, {"permissions": "group"}],
@@ -140,6 +145,7 @@ def test_the_blob_is_a_file_that_pandas_opens(cache):
     assert_frame_equal(cache.get(parquet), flights())
 
 
+@pytest.mark.slow
 def test_the_format_may_be_chosen_for_the_whole_cache(tmp_path):
     config = CacheConfig(tmp_path, handler_options={"dataframe": {"format": "parquet"}})
     with UnifiedCache(config) as cache:
@@ -157,6 +163,7 @@ def test_a_frame_with_mixed_columns_is_signed(cache):
     assert_frame_equal(cache.get(a=1), frame)
 
 
+@pytest.mark.slow
 def test_a_large_frame_with_mixed_columns_comes_back(cache):
     frame = flights().assign(mixed=[1, "a"] * (ROWS // 2))
     cache.put(frame, a=1)
@@ -165,6 +172,7 @@ def test_a_large_frame_with_mixed_columns_comes_back(cache):
     assert_frame_equal(cache.get(a=1), frame)
 
 
+@pytest.mark.slow
 def test_a_frame_of_plain_columns_needs_no_pickle(tmp_path):
     with UnifiedCache(tmp_path, allow_pickle=False) as cache:
         cache.put(flights(), a=1)
@@ -187,6 +195,7 @@ class Journeys(pd.DataFrame):
     """A subclass that a pickle finds again."""
 
 
+@pytest.mark.slow
 def test_a_dict_of_frames_and_arrays_comes_back(cache):
     value = {"train": flights(), "test": flights(3), "weights": np.arange(10_000.0)}
     cache.put(value, a=1)
@@ -198,6 +207,7 @@ def test_a_dict_of_frames_and_arrays_comes_back(cache):
     assert_frame_equal(found["test"], value["test"])
 
 
+@pytest.mark.slow
 def test_what_was_read_is_the_callers_own(cache):
     cache.put(flights(), a=1)
     found = cache.get(a=1)

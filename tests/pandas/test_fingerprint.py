@@ -64,6 +64,7 @@ def test_the_order_of_an_array_in_memory_makes_no_difference(digest):
     assert digest(pd.DataFrame(values)) == digest(pd.DataFrame(np.asfortranarray(values)))
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, ROWS), st.integers(0, ROWS))
 def test_a_slice_counts_as_its_rows_alone(digest, start, stop):
@@ -75,6 +76,7 @@ def test_a_slice_counts_as_its_rows_alone(digest, start, stop):
     assert digest(part) == digest(shifted)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.none() | st.text(max_size=3)), max_size=4),

@@ -123,6 +123,7 @@ def test_no_payload_is_read(cache):
     assert entries_frame(cache)["stored_bytes"].sum() > 600_000
 
 
+@pytest.mark.slow
 def test_to_import_the_package_imports_no_pandas():
     script = (
         "import sys, cacheness_pandas\n"

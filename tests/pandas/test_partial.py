@@ -115,6 +115,7 @@ def test_rows_of_a_series_and_of_an_index(store, path):
     assert index.equals(series.index[::3])
 
 
+@pytest.mark.slow
 def test_rows_of_many_batches(store, path):
     frame = pd.DataFrame({"a": np.arange(600_000), "s": pd.Series(["x", "y"] * 300_000)})
     payload = store(frame, None, "zstd")

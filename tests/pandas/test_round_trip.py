@@ -395,6 +395,7 @@ def same_frame(found, stored):
         same_types(found.iloc[:, at].array, stored.iloc[:, at].array)
 
 
+@pytest.mark.slow
 @few
 @given(frames(), FORMATS, COMPRESSORS)
 def test_every_frame_comes_back_exactly(store, frame, options, compressor):
@@ -411,18 +412,21 @@ def test_every_frame_comes_back_exactly_tried_at_length(store, frame, options, c
     same_frame(store(frame, options, compressor).load(), frame)
 
 
+@pytest.mark.slow
 @few
 @given(series(), FORMATS)
 def test_every_series_comes_back_exactly(store, one, options):
     same_series(store(one, options).load(), one)
 
 
+@pytest.mark.slow
 @few
 @given(st.integers(0, 5).flatmap(indexes), FORMATS)
 def test_every_index_comes_back_exactly(store, index, options):
     same_index(store(index, options).load(), index)
 
 
+@pytest.mark.slow
 @few
 @given(
     hpd.data_frames(
@@ -467,6 +471,7 @@ def test_blocks_may_lie_in_any_order_in_memory(store, options):
         same_frame(store(frame[::3], options).load(), frame[::3])
 
 
+@pytest.mark.slow
 def test_wide_frames_come_back_in_few_blocks(store):
     frame = pd.DataFrame(np.arange(3000.0).reshape(3, 1000))
     frame.insert(500, "text", ["a", "b", "c"])

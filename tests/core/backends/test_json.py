@@ -142,6 +142,7 @@ def test_durability_fsync_waits_for_the_disk(
 # --- compaction -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_past_does_not_grow_without_bound(
     open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +172,7 @@ def test_the_past_does_not_grow_without_bound(
     assert [name for name in os.listdir(os.path.dirname(log)) if name.endswith(".tmp")] == []
 
 
+@pytest.mark.slow
 def test_many_notes_do_not_make_each_write_compact(
     open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,7 @@ def test_few_entries_get_no_index(backend):
     assert backend._connections.rows("SELECT name FROM sqlite_master") == before
 
 
+@pytest.mark.slow
 def test_what_is_asked_by_an_index_is_the_same_as_without(backend):
     backend.put_entries(
         make_entry(f"k{n}", prefix=f"p{n % 7}", hits=n % 11, pinned=not n % 5, params={"n": n})

@@ -87,6 +87,7 @@ def test_a_file_in_wal_mode_that_others_have_open_is_used_as_it_is(tmp_path):
             assert first.get("key") == 2
 
 
+@pytest.mark.slow
 def test_a_commit_waits_for_a_reader_and_is_not_lost(tmp_path):
     with opened(tmp_path, "rollback") as cache:
         cache.put(1, "key")
@@ -103,6 +104,7 @@ def test_a_commit_waits_for_a_reader_and_is_not_lost(tmp_path):
         assert (cache.get("key"), cache.get("other")) == (2, 3)
 
 
+@pytest.mark.slow
 def test_a_transaction_waits_longer_than_sqlite_does(tmp_path):
     with opened(tmp_path, "rollback") as cache:
         cache.put(1, "key")

@@ -73,6 +73,7 @@ def take(backend, step):
                 sqlite_totals.count_in(execute, backend._namespace)
 
 
+@pytest.mark.slow
 @settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

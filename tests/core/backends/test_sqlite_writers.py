@@ -63,6 +63,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_writer_waits_until_it_is_its_turn(backend, writer, change):
     threading.Timer(0.1, writer.rollback).start()
@@ -84,6 +85,7 @@ def test_a_writer_that_waits_too_long_says_what_to_do(writer, tmp_path, change):
     impatient.close()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_who_waits_for_a_turn_keeps_nobody_from_forking(backend, writer, monkeypatch):
     monkeypatch.setattr(statements, "_LONGEST_WAIT", 60.0)

@@ -223,6 +223,7 @@ def test_a_damaged_store_id_is_no_other_store(
         _ = store.store_id
 
 
+@pytest.mark.slow
 def test_processes_that_make_a_store_at_once_agree_on_its_id(directory: str) -> None:
     script = (
         "import sys\n"
@@ -317,6 +318,7 @@ def test_durability_fsync_waits_for_file_and_name(
     assert steps[-3:] == ["file", "rename", "folder"]
 
 
+@pytest.mark.slow
 def test_large_buffers_are_written_and_read_without_a_copy(directory: str) -> None:
     store = open_store(directory)
     whole = bytearray(30_000_000)

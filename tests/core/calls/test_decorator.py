@@ -302,6 +302,7 @@ print(work(3))
 """
 
 
+@pytest.mark.slow
 def test_an_edit_makes_a_miss_and_a_comment_does_not(tmp_path):
     def run(body, helper="SCALE = 2"):
         (tmp_path / "script.py").write_text(

@@ -137,6 +137,7 @@ def test_nothing_large_is_done_on_the_loops_thread(cache):
     assert all(loop_thread not in threads for threads in Probe.threads.values())
 
 
+@pytest.mark.slow
 def test_the_loop_goes_on_while_a_thread_computes_what_a_task_waits_for(cache, calls):
     @cached(cache=cache)
     async def f(a):

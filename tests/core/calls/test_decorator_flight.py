@@ -38,6 +38,7 @@ def together(count, function):
     return results
 
 
+@pytest.mark.slow
 def test_threads_share_one_computation(cache, calls):
     @cached(cache=cache)
     def f(a):
@@ -72,6 +73,7 @@ def test_without_single_flight_each_computes(cache, calls):
     assert calls == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_wait_that_takes_too_long_computes(cache, calls):
     gate = threading.Event()
 
@@ -91,6 +93,7 @@ def test_a_wait_that_takes_too_long_computes(cache, calls):
     first.join()
 
 
+@pytest.mark.slow
 def test_who_waits_for_one_that_raises_computes(cache, calls):
     @cached(cache=cache)
     def f(a):
@@ -110,6 +113,7 @@ def test_who_waits_for_one_that_raises_computes(cache, calls):
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_an_exception_that_is_kept_is_shared(cache, calls):
     @cached(cache=cache, cache_exceptions=ValueError)
     def f(a):
@@ -127,6 +131,7 @@ def test_an_exception_that_is_kept_is_shared(cache, calls):
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_a_call_that_is_not_kept_is_not_waited_for_one_by_one(cache, calls):
     """With ``cache_if`` saying no each computes, and nobody waits for ever."""
 

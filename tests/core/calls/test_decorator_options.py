@@ -408,6 +408,7 @@ def test_the_default_cache_is_where_it_is_configured(tmp_path, monkeypatch, call
     assert f.cache_info() == (2, 2, 0)
 
 
+@pytest.mark.slow
 def test_a_default_cache_that_cant_be_reached_costs_a_warning(tmp_path, calls):
     @cached
     def f(a):

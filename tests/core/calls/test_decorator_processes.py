@@ -156,6 +156,7 @@ def test_joblib(tmp_path):
     assert sorted(run(tmp_path, JOBLIB)) == ["predict 5", "work 1", "work 2"]
 
 
+@pytest.mark.slow
 def test_dask(tmp_path):
     pytest.importorskip("dask")
 
@@ -170,11 +171,13 @@ def test_functions_that_travel_by_value(tmp_path):
     assert sorted(log) == ["later 1", "predict 5", "stream 3", "work 1"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child(tmp_path):
     assert run(tmp_path, FORK) == ["work 1", "work 2"]
 
 
+@pytest.mark.slow
 def test_a_script_and_an_import_of_it_agree(tmp_path):
     assert run(tmp_path, IMPORTED) == ["work 1"]
     imports = "import script; script.work(1); assert script.work.cache_info().hits == 1"

@@ -82,6 +82,7 @@ def test_after_its_window_it_is_a_miss_and_removed(cache, calls):
     assert f(1) == 2
 
 
+@pytest.mark.slow
 def test_many_threads_start_one_refresh(cache, calls):
     @cached(cache=cache, ttl_seconds=60, stale_seconds=3600)
     def f(a):

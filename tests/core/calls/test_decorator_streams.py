@@ -102,6 +102,7 @@ def test_an_empty_one_and_one_with_a_value_at_its_end(cache, calls):
     assert calls == [0, 3]
 
 
+@pytest.mark.slow
 def test_many_items_and_large_ones_lie_in_a_tar_of_members(cache, calls):
     import tarfile
 
@@ -238,6 +239,7 @@ def test_two_consumers_of_a_cold_one_do_not_wait_for_each_other(cache, calls):
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_both_ways(cache):
     """Of 40 MB in 40 items a few are in memory at a time."""
 
@@ -350,6 +352,7 @@ def test_what_cant_be_stored_is_given_all_the_same(cache, calls):
     assert f.cache_info().errors == 1
 
 
+@pytest.mark.slow
 def test_a_get_gives_an_iterator(cache):
     @cached(cache=cache)
     def f(n):
@@ -423,6 +426,7 @@ def test_async_generators_are_stored_and_replayed(cache, calls):
     assert calls == [0, 1, 3]
 
 
+@pytest.mark.slow
 def test_async_generators_with_large_items(cache, calls):
     @cached(cache=cache)
     async def f():

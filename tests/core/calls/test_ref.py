@@ -184,6 +184,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_stored_value_is_read_in_another_process_without_the_function(folder):
     size = in_new_process(folder, MAKE.format(before="ref.get()"))
     (folder / "job.py").unlink()
@@ -198,6 +199,7 @@ def test_a_stored_value_is_read_in_another_process_without_the_function(folder):
     assert size < 1000
 
 
+@pytest.mark.slow
 def test_a_value_that_is_not_stored_is_computed_by_the_imported_function(folder):
     in_new_process(folder, MAKE.format(before=""))
 
@@ -216,6 +218,7 @@ def test_a_value_that_is_not_stored_is_computed_by_the_imported_function(folder)
     assert told == [[False, False], [4, 4], True, [4], [4, 4], [4]]
 
 
+@pytest.mark.slow
 def test_refs_of_one_cache_open_it_once_and_survive_a_second_pickle(folder):
     in_new_process(folder, MAKE.format(before="ref.get()"))
 
@@ -242,6 +245,7 @@ def test_a_ref_with_arguments_that_do_not_pickle_does_not_either():
         pickle.dumps(local.cache_ref(3))
 
 
+@pytest.mark.slow
 def test_a_forked_child_reads_a_ref(folder):
     in_new_process(folder, MAKE.format(before="ref.get()"))
 
@@ -457,6 +461,7 @@ def test_an_explanation_says_which_ref_differs():
     assert "CacheRef" in difference.new
 
 
+@pytest.mark.slow
 def test_programs_without_refs_import_nothing_for_them(tmp_path):
     (tmp_path / "job.py").write_text(JOB.format(folder=str(tmp_path)))
 

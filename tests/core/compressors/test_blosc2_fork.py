@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(
 ARRAY = np.arange(2_000_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressor", ["blosc2-lz4", "blosc2-zstd"])
 def test_a_child_starts_no_threads_of_the_library(tmp_path, compressor):
     cache = UnifiedCache(tmp_path, compressor=compressor)

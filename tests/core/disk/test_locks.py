@@ -73,6 +73,7 @@ def test_threads_exclude_each_other_by_name(locks: FileLocks) -> None:
     assert set(most) == {1}
 
 
+@pytest.mark.slow
 def test_processes_exclude_each_other(locks: FileLocks, directory: str) -> None:
     with locks.hold(("", "k"), timeout=1):
         assert taken_elsewhere(directory, "k")
@@ -168,6 +169,7 @@ def test_a_forked_child_holds_nothing_of_its_parent(locks: FileLocks, directory:
         assert taken_elsewhere(directory, "k"), "the child must not release its parent's lock"
 
 
+@pytest.mark.slow
 def test_a_child_forked_while_threads_wait_can_lock(locks: FileLocks) -> None:
     stop = threading.Event()
 

@@ -411,6 +411,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "json"])
 def test_a_kill_in_between_leaves_all_old_or_all_new(tmp_path, backend):
     directory = tmp_path / "killed"

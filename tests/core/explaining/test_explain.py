@@ -532,6 +532,7 @@ def test_only_the_newest_digests_of_a_function_are_kept(cache):
     assert list(known) == [f"{number:032x}" for number in range(5, MOST_DIGESTS + 5)]
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_digest_are_bounded():
     namespace = {}
     exec("\n".join(f"N{i} = {i}" for i in range(MOST_PARTS + 100)), namespace)
@@ -559,6 +560,7 @@ def test_an_argument_that_the_function_changes_is_told_as_it_was_called(cache):
     assert told.nearest[0].differences[0].name == "values"
 
 
+@pytest.mark.slow
 def test_a_hit_makes_no_part_of_an_explanation(cache):
     import subprocess
     import sys

@@ -316,6 +316,7 @@ def edited(stored, folder, case):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_miss_names_what_was_edited_and_nothing_else(stored, tmp_path, case):
     # given a stored call, and an edit
@@ -337,6 +338,7 @@ def test_a_miss_names_what_was_edited_and_nothing_else(stored, tmp_path, case):
     assert any(case.of in line for line in rest)
 
 
+@pytest.mark.slow
 def test_without_an_edit_it_is_a_hit_and_lists_what_is_not_followed(stored):
     told, text = json.loads(run(stored, EXPLAIN.format(call="load.cache_explain(1)")))
 
@@ -347,6 +349,7 @@ def test_without_an_edit_it_is_a_hit_and_lists_what_is_not_followed(stored):
     assert "job.weights: a dict of 1000" in text
 
 
+@pytest.mark.slow
 def test_a_renamed_function_of_the_same_code_is_mentioned(stored, tmp_path):
     folder = edited(
         stored, tmp_path / "project", Case("", "job.py", "def other", "def another", "", "")
@@ -359,6 +362,7 @@ def test_a_renamed_function_of_the_same_code_is_mentioned(stored, tmp_path):
     assert told["notes"] == ["job:other, which has the same code, has stored this call"]
 
 
+@pytest.mark.slow
 def test_the_nearest_of_several_edits_come_first_and_the_newest_of_them(stored, tmp_path):
     folder = edited(
         stored, tmp_path / "project", Case("", "deep.py", "FACTOR = 2", "FACTOR = 3", "", "")

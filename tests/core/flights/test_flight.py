@@ -103,6 +103,7 @@ def waiting() -> int:
 # --- one computes -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fifty_threads_compute_once_and_get_objects_of_their_own(
     cache: UnifiedCache, threads: Threads
 ) -> None:
@@ -122,6 +123,7 @@ def test_fifty_threads_compute_once_and_get_objects_of_their_own(
     assert len({id(result) for result in results}) == 50
 
 
+@pytest.mark.slow
 def test_fifty_tasks_compute_once(cache: UnifiedCache) -> None:
     calls = []
 
@@ -138,6 +140,7 @@ def test_fifty_tasks_compute_once(cache: UnifiedCache) -> None:
     assert calls == [1]
 
 
+@pytest.mark.slow
 def test_threads_and_tasks_exclude_each_other(flights: Flights, threads: Threads) -> None:
     order = []
 
@@ -161,11 +164,13 @@ def test_threads_and_tasks_exclude_each_other(flights: Flights, threads: Threads
     assert isinstance(leader.exception(PATIENCE), KeyError)
 
 
+@pytest.mark.slow
 def test_another_key_does_not_wait(flights: Flights) -> None:
     with flights.hold("k") as one, flights.hold("l") as other:
         assert (one, other) == (True, True)
 
 
+@pytest.mark.slow
 def test_two_caches_of_a_directory_share_a_flight_and_two_namespaces_do_not(
     cache: UnifiedCache, threads: Threads
 ) -> None:
@@ -183,6 +188,7 @@ def test_two_caches_of_a_directory_share_a_flight_and_two_namespaces_do_not(
         assert threads.start(tried, apart).result(PATIENCE) is True
 
 
+@pytest.mark.slow
 def test_caches_in_memory_share_a_flight_by_name_and_leave_no_files(tmp_path: Path) -> None:
     def make(name: str) -> Flights:
         return UnifiedCache(
@@ -201,6 +207,7 @@ def test_caches_in_memory_share_a_flight_by_name_and_leave_no_files(tmp_path: Pa
 # --- how a flight ends ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_where_the_leader_raises_the_next_computes(cache: UnifiedCache, threads: Threads) -> None:
     calls = []
 
@@ -219,6 +226,7 @@ def test_where_the_leader_raises_the_next_computes(cache: UnifiedCache, threads:
     assert {future.result() for future in started if future not in raised} == {"second"}
 
 
+@pytest.mark.slow
 def test_where_leaders_only_raise_nobody_queues_for_all_failures(
     flights: Flights, threads: Threads
 ) -> None:
@@ -240,6 +248,7 @@ def test_where_leaders_only_raise_nobody_queues_for_all_failures(
     assert led == [True] * 3 + [False] * 7
 
 
+@pytest.mark.slow
 def test_where_nothing_was_kept_all_who_waited_compute_side_by_side(
     flights: Flights, threads: Threads
 ) -> None:
@@ -259,6 +268,7 @@ def test_where_nothing_was_kept_all_who_waited_compute_side_by_side(
     assert sorted(threads.join()) == [False] * 9 + [True]
 
 
+@pytest.mark.slow
 def test_who_waited_long_enough_computes_and_the_others_wait_on(
     flights: Flights, threads: Threads
 ) -> None:
@@ -287,6 +297,7 @@ def test_who_waited_long_enough_computes_and_the_others_wait_on(
     assert (waiting(), len(table._flights)) == (0, 0)
 
 
+@pytest.mark.slow
 def test_an_abandoned_generator_that_leads_lands_when_it_is_collected(flights: Flights) -> None:
     def stream() -> Iterator[bool]:
         with flights.hold("k") as leads:
@@ -303,6 +314,7 @@ def test_an_abandoned_generator_that_leads_lands_when_it_is_collected(flights: F
         assert leads
 
 
+@pytest.mark.slow
 def test_trying_gives_none_where_somebody_leads_and_may_be_entered_elsewhere(
     flights: Flights, threads: Threads
 ) -> None:
@@ -324,6 +336,7 @@ def test_trying_gives_none_where_somebody_leads_and_may_be_entered_elsewhere(
 # --- nobody waits for itself ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_recursive_computation_computes(cache: UnifiedCache) -> None:
     depths = []
 
@@ -335,6 +348,7 @@ def test_a_recursive_computation_computes(cache: UnifiedCache) -> None:
     assert depths == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [2, 3, 5])
 @pytest.mark.parametrize("metadata_backend", ["sqlite", "memory"])
 def test_in_a_circle_of_threads_exactly_one_computes_instead_of_waiting(
@@ -362,6 +376,7 @@ def test_in_a_circle_of_threads_exactly_one_computes_instead_of_waiting(
     assert set(calls) == set(range(length))
 
 
+@pytest.mark.slow
 def test_in_a_circle_of_tasks_exactly_one_computes_instead_of_waiting(cache: UnifiedCache) -> None:
     calls = []
 
@@ -382,6 +397,7 @@ def test_in_a_circle_of_tasks_exactly_one_computes_instead_of_waiting(cache: Uni
     assert len(calls) == 3
 
 
+@pytest.mark.slow
 def test_nested_computations_without_a_circle_share_one(
     cache: UnifiedCache, threads: Threads
 ) -> None:
@@ -404,6 +420,7 @@ def test_nested_computations_without_a_circle_share_one(
     assert calls == ["shared"]
 
 
+@pytest.mark.slow
 def test_what_a_leader_starts_in_tasks_and_threads_does_not_wait_for_it(
     flights: Flights,
 ) -> None:
@@ -425,6 +442,7 @@ def test_what_a_leader_starts_in_tasks_and_threads_does_not_wait_for_it(
     assert asyncio.run(asyncio.wait_for(main(), PATIENCE)) == [True, False, False, False]
 
 
+@pytest.mark.slow
 def test_a_thread_does_not_wait_for_a_task_of_the_loop_that_it_would_block(
     flights: Flights,
 ) -> None:
@@ -444,6 +462,7 @@ def test_a_thread_does_not_wait_for_a_task_of_the_loop_that_it_would_block(
     assert asyncio.run(main()) == (True, False)
 
 
+@pytest.mark.slow
 def test_a_flight_is_not_passed_to_a_task_whose_loop_waits_for_it(
     flights: Flights, threads: Threads
 ) -> None:
@@ -512,6 +531,7 @@ def test_no_mixture_of_nested_calls_in_threads_waits_for_itself(
 # --- tasks ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_waiting_lets_the_loop_go_on(flights: Flights, threads: Threads) -> None:
     beats = []
     stop = threading.Event()
@@ -541,6 +561,7 @@ def test_waiting_lets_the_loop_go_on(flights: Flights, threads: Threads) -> None
     assert len(beats) >= 20
 
 
+@pytest.mark.slow
 def test_a_cancelled_task_gives_up_its_place_and_its_flight(flights: Flights) -> None:
     entered = []
 
@@ -569,6 +590,7 @@ def test_a_cancelled_task_gives_up_its_place_and_its_flight(flights: Flights) ->
     assert (waiting(), len(table._flights)) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_task_that_is_cancelled_while_another_process_leads_leaves_no_trace(
     cache: UnifiedCache, flights: Flights
 ) -> None:
@@ -608,6 +630,7 @@ class held_elsewhere:
         self.process.communicate(b"\n", PATIENCE)
 
 
+@pytest.mark.slow
 def test_fifty_threads_that_wait_for_another_process_need_one_descriptor(
     cache: UnifiedCache, flights: Flights, threads: Threads
 ) -> None:
@@ -626,12 +649,14 @@ def test_fifty_threads_that_wait_for_another_process_need_one_descriptor(
     assert sorted(threads.join()) == [False] * 49 + [True]
 
 
+@pytest.mark.slow
 def test_a_timeout_holds_for_another_process_too(cache: UnifiedCache, flights: Flights) -> None:
     with held_elsewhere(cache, "k"), flights.hold("k", 0.05) as leads:
         assert leads is False
         assert flights.try_hold("k") is None
 
 
+@pytest.mark.slow
 def test_a_forked_child_forgets_the_flights_of_its_parent(
     cache: UnifiedCache, flights: Flights
 ) -> None:
@@ -647,6 +672,7 @@ def test_a_forked_child_forgets_the_flights_of_its_parent(
         assert len(table._flights) == 1
 
 
+@pytest.mark.slow
 def test_leaving_in_a_forked_child_releases_nothing(cache: UnifiedCache, flights: Flights) -> None:
     hold = flights.hold("k")
     with hold:
@@ -680,6 +706,7 @@ class EnteredOnly(LockingBackend):
             yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend_class", [LockingBackend, EnteredOnly])
 @pytest.mark.parametrize("in_task", [False, True])
 def test_a_backend_that_locks_is_asked(
@@ -708,6 +735,7 @@ def test_a_backend_that_locks_is_asked(
     backend.close()
 
 
+@pytest.mark.slow
 def test_a_lock_that_comes_after_the_task_was_cancelled_is_given_back(
     cache: UnifiedCache,
 ) -> None:
@@ -753,6 +781,7 @@ def test_a_lock_that_comes_after_the_task_was_cancelled_is_given_back(
 # --- where nobody waits ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_cache_that_can_t_lock_computes_without_a_word(cache: UnifiedCache) -> None:
     with open(os.path.join(cache.config.cache_dir, "locks"), "w"):
         pass  # no folder, so no lock file
@@ -762,6 +791,7 @@ def test_a_cache_that_can_t_lock_computes_without_a_word(cache: UnifiedCache) ->
     assert not table._flights
 
 
+@pytest.mark.slow
 def test_a_read_only_cache_and_one_that_is_turned_off_do_not_wait(cache: UnifiedCache) -> None:
     read_only = UnifiedCache(cache.config.cache_dir, read_only=True)
 

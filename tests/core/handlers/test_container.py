@@ -498,6 +498,7 @@ def test_a_deeply_nested_manifest_fails(new, private):
         HANDLER.loads(private(hostile), {}, new())
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.data())
 def test_changed_bytes_fail_or_give_something(dump, new, private, data):

@@ -157,6 +157,7 @@ def test_other_types_are_not_taken(value):
     assert not HANDLER.can_handle(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"a": v}])
 def test_nesting_is_kept_to_a_depth_and_refused_beyond(round_trip, dump, wrap):
     value = wrap(1)

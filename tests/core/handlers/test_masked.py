@@ -100,6 +100,7 @@ def test_one_over_a_subclass_is_refused(dump):
         dump(HANDLER, np.ma.MaskedArray(np.rec.array([(1, 2)])))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_flipped_bits_and_cuts_fail_or_give_a_masked_array(dump, private, MemoryContext, data):

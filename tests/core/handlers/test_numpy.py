@@ -85,6 +85,7 @@ def test_arrays_come_back_exactly(round_trip, array):
     assert_identical(back, array)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(arrays(SIMPLE))
 def test_what_comes_of_shared_memory_can_be_written_to(dump, MemoryContext, array):
@@ -133,6 +134,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ODD, ids=lambda d: repr(d)[:40])
 def test_structured_dtypes_keep_offsets_titles_padding_and_alignment(round_trip, dump, dtype):
     array = np.zeros(3, dtype)
@@ -408,6 +410,7 @@ def test_a_deeply_nested_spelling_fails(dump, private, MemoryContext):
         HANDLER.loads(private(good_file(dump)), {"dtype": spelling}, MemoryContext())
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.data())
 def test_flipped_bits_give_an_array_of_the_same_size_or_fail(dump, private, MemoryContext, data):

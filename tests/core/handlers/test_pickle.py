@@ -28,6 +28,7 @@ class Model:
     name: str
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.integers() | st.text() | st.sets(st.integers()) | st.decimals(allow_nan=False),

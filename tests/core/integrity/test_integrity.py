@@ -436,6 +436,7 @@ def test_a_damaged_log_is_reported_and_compacted(tmp_path):
         assert cache["b"] == 3
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_reported(tmp_path):
     with UnifiedCache(tmp_path / "c") as cache:
         for number in range(2000):
@@ -541,6 +542,7 @@ def test_a_reader_overtaken_by_a_replace_looks_again(on_disk):
     assert on_disk["k"][0] == 1
 
 
+@pytest.mark.slow
 def test_the_checksums_of_frames_take_no_pandas(tmp_path):
     pd = pytest.importorskip("pandas")
     with UnifiedCache(tmp_path / "c") as cache:

@@ -67,6 +67,7 @@ def test_the_table_is_large_and_names_are_unique():
     assert len({edit.name for edit in edits.EDITS}) == len(edits.EDITS) >= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", edits.EDITS, ids=lambda edit: edit.name)
 def test_an_edit_changes_the_digest_exactly_if_it_changes_what_the_code_does(digests, edit):
     # given the project as it was, and as it is after the edit

@@ -64,6 +64,7 @@ def strict(value):
     return (kind, value)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(values, values)
 @example([1, [2]], [[1], 2])

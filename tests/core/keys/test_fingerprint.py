@@ -376,6 +376,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_values_of_a_family_all_differ(family):
     by_bytes = {}

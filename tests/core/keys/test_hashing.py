@@ -38,6 +38,7 @@ def test_large_buffers_of_any_type_count_by_their_bytes(head):
     assert digest(array.data) == digest(LARGE) == blake3(LARGE).digest()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_can_hash_what_is_large_too():
     # given a process that has hashed with threads

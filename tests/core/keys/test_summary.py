@@ -7,6 +7,7 @@ import json
 import threading
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def test_scalars_stay_as_they_are(params):
     assert summarise_params(params) == params
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), anything, max_size=5))
 def test_every_summary_is_short_json_that_reads_back(params):

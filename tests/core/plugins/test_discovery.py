@@ -103,6 +103,7 @@ def test_a_malformed_file_is_passed_over(tmp_path, hostile):
     find_entry_points([str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_without_a_plugin_pluggy_and_importlib_metadata_are_never_imported(tmp_path):
     script = """
         import json, sys

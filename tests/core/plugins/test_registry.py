@@ -111,6 +111,7 @@ def test_a_core_name_can_not_be_registered():
         cacheness.register_handler(Mine)
 
 
+@pytest.mark.slow
 def test_a_plugin_is_found_by_its_entry_point_alone(tmp_path):
     plugin = """
         from cacheness import hookimpl, HandlerSpec, CompressorSpec, BackendSpec, Handler
@@ -172,6 +173,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_a_broken_plugin_is_reported_and_skipped_and_the_others_work(tmp_path):
     plugins = {name: (f"[cacheness]\nx = {name}\n", source) for name, source in BROKEN.items()}
     plugins["zgood"] = (
@@ -202,6 +204,7 @@ def test_a_broken_plugin_is_reported_and_skipped_and_the_others_work(tmp_path):
     assert "zgood" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_of_two_plugins_with_one_name_the_first_keeps_it(tmp_path):
     source = """
         from cacheness import hookimpl, CompressorSpec
@@ -218,6 +221,7 @@ def test_of_two_plugins_with_one_name_the_first_keeps_it(tmp_path):
     assert "aaa already has the compressor 'squeeze'" in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x", "myplug", "myplug:x"])
 def test_disabled_plugins_are_left_out_by_any_of_their_names(tmp_path, name):
     script = f"""
@@ -234,6 +238,7 @@ def test_disabled_plugins_are_left_out_by_any_of_their_names(tmp_path, name):
     assert ran.stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_an_observer_is_told_of_everything_and_can_not_fail_a_call(tmp_path):
     source = """
         from cacheness import hookimpl
@@ -265,6 +270,7 @@ def test_an_observer_is_told_of_everything_and_can_not_fail_a_call(tmp_path):
     assert "observer broke" in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_type_is_matched_along_the_mro_without_importing_its_module(tmp_path):
     source = """
         from cacheness import hookimpl, HandlerSpec

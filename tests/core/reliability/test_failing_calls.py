@@ -69,6 +69,7 @@ def fail_each_call(quick_path, backend, name, size, code):
     assert number > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "name", "size"), FAST)
 def test_a_call_that_fails_is_told_and_harms_nothing(quick_path, backend, name, size):
     fail_each_call(quick_path, backend, name, size, errno.EIO)

@@ -311,6 +311,7 @@ def test_a_damaged_sqlite_file_gives_no_wrong_value(tmp_path, part):
         computes(cache)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["torn", "flipped", "emptied", "noise"])
 def test_a_damaged_log_of_sqlite_gives_old_values_or_new_ones(tmp_path, damage):
     with UnifiedCache(tmp_path / "c") as cache:

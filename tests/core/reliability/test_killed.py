@@ -28,6 +28,7 @@ def kill_at_each_step(quick_path, backend, name, size, way):
     return told["steps"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "name", "size"), FAST)
 def test_a_replace_killed_at_any_step(quick_path, backend, name, size):
     # A small one is one statement, or one write, and what opens and closes the store.

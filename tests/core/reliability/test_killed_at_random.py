@@ -128,6 +128,7 @@ def read_acknowledgements(lines, sure):
     return unsure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "json"])
 def test_a_few_kills_at_random_moments(quick_path, backend):
     kill_at_random(quick_path, backend, 10, 5)

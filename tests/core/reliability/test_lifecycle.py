@@ -36,6 +36,7 @@ def run(script, tmp_path, backend, timeout=60):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", PERSISTENT)
 def test_a_default_cache_that_is_open_at_exit_says_nothing_and_its_hits_are_counted(
     tmp_path, backend
@@ -61,6 +62,7 @@ def test_a_default_cache_that_is_open_at_exit_says_nothing_and_its_hits_are_coun
         assert entry.hits == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [*PERSISTENT, "memory"])
 def test_daemon_threads_that_use_a_cache_at_exit_say_nothing(tmp_path, backend):
     run(
@@ -82,6 +84,7 @@ def test_daemon_threads_that_use_a_cache_at_exit_say_nothing(tmp_path, backend):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", PERSISTENT)
 def test_a_cache_can_be_used_by_what_runs_at_exit(tmp_path, backend):
     said = run(
@@ -110,6 +113,7 @@ def test_a_cache_can_be_used_by_what_runs_at_exit(tmp_path, backend):
     assert said == "2\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", PERSISTENT)
 def test_pools_and_loops_that_are_still_at_work_at_exit_say_nothing(tmp_path, backend):
     run(
@@ -134,6 +138,7 @@ def test_pools_and_loops_that_are_still_at_work_at_exit_say_nothing(tmp_path, ba
         assert cache.get_batch([str(n) for n in range(50)]) == list(range(50))
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_dropped_without_close_says_nothing(tmp_path):
     run(
         """
@@ -242,6 +247,7 @@ def test_tasks_of_a_thread_pool_share_a_cache_object(tmp_path, backend):
         assert len(cache) == 200
 
 
+@pytest.mark.slow
 def test_threads_that_are_the_first_to_store_blobs_in_memory_have_one_store(tmp_path):
     for _ in range(30):
         with UnifiedCache(tmp_path, metadata_backend="memory", inline_bytes=1) as cache:

@@ -60,6 +60,7 @@ def test_threads_of_processes_take_turns(tmp_path, backend, method):
         assert is_linearizable(history), f"{key}: {sorted(history, key=lambda one: one.start)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "json", "memory"])
 def test_threads_take_turns(tmp_path, backend):
     with UnifiedCache(**options_for(tmp_path, backend)) as cache:

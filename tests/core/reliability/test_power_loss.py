@@ -79,6 +79,7 @@ def lose_power(quick_path, backend, *, first=None, at_random):
     assert looked > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "json"])
 def test_the_first_puts_survive_a_power_loss(quick_path, backend):
     lose_power(quick_path, backend, first=2, at_random=1)

@@ -588,6 +588,7 @@ HOSTILE_NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "json", "memory"])
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_a_parameters_name_and_value_are_never_part_of_a_statement(directory, backend, name):

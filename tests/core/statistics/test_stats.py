@@ -104,6 +104,7 @@ def test_looking_without_reading_does_not_count(cache):
     assert (cache.stats().hits, cache.stats().misses) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_cached_call_counts_once(cache):
     cached = cache.cached(slow, prefix="p")
     for x in (1, 2, 1, 1):

@@ -144,6 +144,7 @@ def run(compressor: type[Compressor], name: str, folder: Path) -> None:
     test(**{name: given[name] for name in inspect.signature(test).parameters})
 
 
+@pytest.mark.slow
 def test_a_compressor_without_a_defect_keeps_every_promise(tmp_path: Path) -> None:
     for name in dir(CompressorContract):
         if name.startswith("test_"):

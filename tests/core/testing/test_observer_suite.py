@@ -92,6 +92,7 @@ def run(of: type[Sound], name: str, folder: Path) -> None:
         test(**{name: given[name] for name in inspect.signature(test).parameters})
 
 
+@pytest.mark.slow
 def test_an_observer_without_a_defect_keeps_every_promise(tmp_path: Path) -> None:
     for name in dir(ObserverContract):
         if name.startswith("test_"):

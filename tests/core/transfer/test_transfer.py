@@ -187,6 +187,7 @@ def test_the_newer_of_two_stays_and_the_displaced_blob_goes(source, target, file
     assert target.import_(file) == 0
 
 
+@pytest.mark.slow
 def test_what_expired_does_not_travel(source, target, file):
     source.put(1, "gone", ttl_seconds=0.001)
     source.put(2, "stays", ttl_seconds=100)
@@ -493,6 +494,7 @@ def test_a_replaced_entry_is_read_again(source, target, move):
     assert target.get_entry("k").created_at == source.get_entry("k").created_at
 
 
+@pytest.mark.slow
 def test_an_export_beside_writers_is_whole(source, tmp_path, file):
     keys = [str(number) for number in range(20)]
     for key in keys:
@@ -660,6 +662,7 @@ def test_large_payloads_and_many_entries_pass_in_flat_memory(tmp_path, file):
         assert other["large"].sum() == 0
 
 
+@pytest.mark.slow
 def test_frames_travel_without_pandas(tmp_path, file):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"a": range(50_000), "b": ["x"] * 50_000})

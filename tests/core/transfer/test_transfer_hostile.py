@@ -303,6 +303,7 @@ def test_more_or_fewer_lines_than_payloads_are_refused(tmp_path, target, good):
     refuse(tmp_path, target, tar_of([*members[:-1], (info, raw[:-1])]))
 
 
+@pytest.mark.slow
 def test_a_line_without_end_is_not_read_into_memory(tmp_path, target, good):
     members = members_of(good)
     content = tar_of(with_lines(members, [b'"' + b"x" * (64 << 20)]))

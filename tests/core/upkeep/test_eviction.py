@@ -219,6 +219,7 @@ def test_a_store_that_does_not_know_its_size_is_counted_from_time_to_time(tmp_pa
 # --- which policy is worth it -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_cost_saves_more_seconds_than_the_others_do(seed):
     """On a trace whose costs and sizes spread over four decades, by the trace's own clock."""

@@ -217,6 +217,7 @@ cache.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["limited", "full"])
 def test_a_write_that_fails_leaves_the_old_entry_and_nothing_else(small_disk, tmp_path, way):
     directory = small_disk if way == "full" and small_disk is not None else tmp_path / "cache"
