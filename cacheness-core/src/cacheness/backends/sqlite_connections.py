@@ -11,7 +11,7 @@ from stat import S_ISREG
 from time import monotonic, sleep
 from weakref import finalize
 
-from cacheness.backends.statements import is_forking, statements_of_this_thread
+from cacheness.backends.statements import Alone, is_pausing, statements_of_this_thread
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
 from cacheness.forks import renew_in_child
 
@@ -80,7 +80,7 @@ class Connections:
         self.local: Any = _local()
         """This thread's ``connection`` with what belongs to it, see `connect`."""
         self._lock = RLock()
-        self._connections: dict[int, sqlite3.Connection] = {}
+        self._connections: dict[int, tuple[sqlite3.Connection, Statements]] = {}
         self._ended: list[int] = []
         self._own_connections()
         self._closed = False
@@ -103,13 +103,14 @@ class Connections:
             inside = local.inside
         cursors = local.cursors
         inside.depth += 1
-        if is_forking():
+        if is_pausing():
             inside.wait()
         try:
             cursor = cursors.pop() if cursors else local.connection.cursor()
             row = cursor.execute(statement, values).fetchone()
         except sqlite3.Error as error:
-            row = self._again(error, statement, values)
+            connection = local.connection
+            row = self._retried(error, lambda: connection.execute(statement, values).fetchone())
         else:
             cursors.append(cursor)
         finally:
@@ -122,7 +123,7 @@ class Connections:
         Where it changes something, ``pages`` says how many pages of the file, roughly.
         """
         connection = self.connection()
-        with self.local.inside:
+        with statements_of_this_thread():
             try:
                 rows = connection.execute(statement, values).fetchall()
             except sqlite3.Error as error:
@@ -142,7 +143,7 @@ class Connections:
             inside = local.inside
         connection = local.connection
         inside.depth += 1
-        if is_forking():
+        if is_pausing():
             inside.wait()
         try:
             changed: int = connection.execute(statement, values).rowcount
@@ -205,10 +206,6 @@ class Connections:
 
     # --- waiting ----------------------------------------------------------------------
 
-    def _again(self, error: sqlite3.Error, statement: str, values: Row) -> Any:
-        connection = self.local.connection
-        return self._retried(error, lambda: connection.execute(statement, values).fetchone())
-
     def _retried(
         self, error: sqlite3.Error, operation: Callable[[], Any], timeout: float | None = None
     ) -> Any:
@@ -219,7 +216,7 @@ class Connections:
         """
         turns = _Turns(self.timeout if timeout is None else timeout)
         while True:
-            if not _is_busy(error) or not turns.wait(self.local.inside):
+            if not _is_busy(error) or not turns.wait(statements_of_this_thread()):
                 raise self.failure(error) from error
             try:
                 return operation()
@@ -244,7 +241,7 @@ class Connections:
             if size >= _LOG_BYTES:
                 self._pages_left = _LOG_PAGES
                 connection = self.connection()
-                with self.local.inside:
+                with statements_of_this_thread():
                     if size < _LONG_LOG_BYTES:
                         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                     else:
@@ -273,7 +270,7 @@ class Connections:
             connection = self.open(displaced)
             identity = before or self._identity()
             self._close_those_of_ended_threads()
-            self._connections[id(connection)] = connection
+            self._connections[id(connection)] = connection, inside
         local = self.local
         local.connection, local.cursors, local.inside = connection, [], inside
         local.displaced, local.identity = displaced, identity
@@ -358,9 +355,9 @@ class Connections:
 
     def _close_those_of_ended_threads(self) -> None:
         while self._ended:
-            connection = self._connections.pop(self._ended.pop(), None)
-            if connection is not None:
-                connection.close()
+            held = self._connections.pop(self._ended.pop(), None)
+            if held is not None:
+                held[0].close()
 
     def close(self) -> None:
         """Close all connections; closing twice is allowed."""
@@ -369,7 +366,7 @@ class Connections:
                 self._write_back()
             self._closed = True
             self.local = _local()
-            self._finalizer()
+        self._finalizer()  # without the lock, for which those may wait whom it waits for
 
     def after_fork(self) -> None:
         """In a child: leave the parent's connections alone; each thread opens its own."""
@@ -437,10 +434,16 @@ class _Thread:
     __slots__ = ("__weakref__",)
 
 
-def _close(connections: dict[int, sqlite3.Connection]) -> None:
-    with statements_of_this_thread():
+def _close(connections: dict[int, tuple[sqlite3.Connection, Statements]]) -> None:
+    """Close them, but for those that are still in use, which end with their threads."""
+    if not connections:
+        return
+    mine = statements_of_this_thread()
+    with Alone():
         while connections:
-            connections.popitem()[1].close()
+            _, (connection, inside) = connections.popitem()
+            if inside is mine or not inside.depth:
+                connection.close()
 
 
 def _begin_log_anew(connection: sqlite3.Connection) -> None:

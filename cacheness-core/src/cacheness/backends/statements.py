@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Keeps a fork out of the middle of a statement.
+"""Keeps a fork, and a close, out of the middle of a statement.
 
 SQLite's mutexes are the process's: a child that is forked while another thread is inside
-a statement inherits them locked, and hangs at its first. So a fork waits until no thread
-is inside, and whoever begins a statement meanwhile waits for the fork.
+a statement inherits them locked, and hangs at its first; and to close a connection while
+another thread is inside a statement of it crashes the process. So either waits until no
+thread is inside, and whoever begins a statement meanwhile waits for it.
 """
 
 from __future__ import annotations
 
 import os
-from _thread import _local
+from _thread import _local, allocate_lock, get_ident
 from time import monotonic, sleep
 from weakref import WeakSet
 
-__all__ = ["Statements", "statements_of_this_thread"]
+__all__ = ["Alone", "Statements", "statements_of_this_thread"]
 
 _LONGEST_WAIT = 5.0
-"""Seconds that a fork waits at most: a statement may itself be waiting for another process."""
+"""Seconds of that wait at most: a statement may itself be waiting for another process."""
 _PAUSE = 0.0002
 
 
@@ -34,21 +35,24 @@ class Statements:
 
     def __enter__(self) -> None:
         self.depth += 1
-        if _forking:
+        if _alone:
             self.wait()
 
     def __exit__(self, *exception: object) -> None:
         self.depth -= 1
 
     def wait(self) -> None:
-        """Let a fork go first, unless this thread is already inside another statement."""
-        while _forking and self.depth == 1:
+        """Let a fork or a close go first, unless this thread is inside another statement."""
+        while _alone not in (0, get_ident()) and self.depth == 1:
             self.depth = 0
             sleep(_PAUSE)
             self.depth = 1
 
 
-_forking = False
+_alone = 0
+"""The thread that has the others pause, or 0."""
+_turn = allocate_lock()
+"""Held by that thread."""
 _mine = _local()
 _threads: WeakSet[Statements] = WeakSet()
 """The marks of all threads; one goes with its thread, which alone holds it."""
@@ -64,30 +68,51 @@ def statements_of_this_thread() -> Statements:
     return mark
 
 
-def is_forking() -> bool:
-    """Whether a thread is about to fork."""
-    return _forking
+def is_pausing() -> bool:
+    """[hot] Whether a thread wants to be alone."""
+    return _alone != 0
+
+
+class Alone:
+    """A context in which no other thread is inside a statement, if they come to an end in time.
+
+    One object serves one thread at a time.
+    """
+
+    __slots__ = ("_has_turn",)
+
+    def __enter__(self) -> None:
+        global _alone
+        self._has_turn = _turn.acquire(timeout=_LONGEST_WAIT)
+        _alone = get_ident()
+        mine = statements_of_this_thread()
+        deadline = monotonic() + _LONGEST_WAIT
+        while monotonic() < deadline:
+            if not any(mark.depth for mark in list(_threads) if mark is not mine):
+                return
+            sleep(_PAUSE)
+
+    def __exit__(self, *exception: object) -> None:
+        global _alone
+        _alone = 0
+        if self._has_turn:
+            _turn.release()
+
+
+_fork = Alone()
 
 
 def _before_fork() -> None:
-    global _forking
-    _forking = True
-    mine = statements_of_this_thread()
-    deadline = monotonic() + _LONGEST_WAIT
-    while monotonic() < deadline:
-        if not any(mark.depth for mark in list(_threads) if mark is not mine):
-            return
-        sleep(_PAUSE)
+    _fork.__enter__()
 
 
 def _after_fork_in_parent() -> None:
-    global _forking
-    _forking = False
+    _fork.__exit__()
 
 
 def _after_fork_in_child() -> None:
-    global _forking
-    _forking = False
+    global _alone, _turn
+    _alone, _turn = 0, allocate_lock()
     mine = statements_of_this_thread()
     for mark in list(_threads):
         if mark is not mine:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""A cache that is closed while other threads use it ends their statements and harms nothing."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from cacheness import CacheClosedError, UnifiedCache
+from cacheness.backends.statements import Alone, statements_of_this_thread
+
+CLOSED_IN_THE_MIDDLE = """
+import sys, threading
+from cacheness import CacheClosedError, UnifiedCache
+
+def use(cache, begun):
+    number = 0
+    try:
+        while True:
+            number += 1
+            cache.put({"n": number}, f"{number % 7}")
+            cache.get(f"{number % 5}")
+            list(cache.entries())
+            begun.set()
+    except CacheClosedError:
+        ended.append(1)
+
+ended = []
+for _ in range(40):
+    cache = UnifiedCache(sys.argv[1])
+    begun = [threading.Event() for _ in range(4)]
+    threads = [threading.Thread(target=use, args=(cache, event)) for event in begun]
+    for thread in threads:
+        thread.start()
+    for event in begun:
+        event.wait()
+    cache.close()
+    for thread in threads:
+        thread.join(30)
+print(len(ended))
+"""
+
+
+@pytest.mark.slow
+def test_to_close_it_in_the_middle_of_statements_ends_them_with_the_error_for_that(tmp_path):
+    command = [sys.executable, "-W", "error", "-c", CLOSED_IN_THE_MIDDLE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["160"], "")
+
+
+def test_closing_waits_for_the_statement_of_another_thread(tmp_path):
+    cache = UnifiedCache(tmp_path)
+    inside, leave = threading.Event(), threading.Event()
+    seen = []
+
+    def work():
+        with cache.engine.backend._connections.transaction() as execute:
+            inside.set()
+            leave.wait(10)
+            seen.append(execute("SELECT 1").fetchone())
+        with pytest.raises(CacheClosedError):
+            cache.get("key")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait(10)
+    threading.Timer(0.1, leave.set).start()
+    cache.close()
+    assert seen == [(1,)]
+    thread.join()
+
+
+def test_a_statement_that_does_not_end_keeps_nobody_from_closing(tmp_path, monkeypatch):
+    monkeypatch.setattr("cacheness.backends.statements._LONGEST_WAIT", 0.05)
+    cache = UnifiedCache(tmp_path)
+    inside, leave = threading.Event(), threading.Event()
+    seen = []
+
+    def work():
+        with cache.engine.backend._connections.transaction() as execute:
+            inside.set()
+            leave.wait(10)
+            seen.append(execute("SELECT 1").fetchone())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait(10)
+    cache.close()
+    leave.set()
+    thread.join()
+    assert seen == [(1,)], "its connection was left to it"
+
+
+def test_who_is_alone_may_use_statements_and_others_wait(tmp_path):
+    entered = []
+
+    def enter():
+        with statements_of_this_thread():
+            entered.append(time.monotonic())
+
+    thread = threading.Thread(target=enter)
+    with Alone(), statements_of_this_thread():
+        thread.start()
+        time.sleep(0.05)
+        left = time.monotonic()
+        assert not entered
+    thread.join()
+    assert entered[0] >= left
