@@ -133,6 +133,83 @@ class TestVariableHandler(TensorContract):
         return [*super().refused(), tf.constant(1)]
 
 
+class TestRaggedTensorHandler(TensorContract):
+    handler = "tensorflow_ragged"
+
+    def objects(self) -> SearchStrategy[Any]:
+        rows = st.lists(st.lists(st.integers(0, 9), max_size=3), max_size=3)
+        return rows.map(lambda found: tf.ragged.constant(found, tf.int32, ragged_rank=1))
+
+    def changed(self, obj: Any) -> Any:
+        return tf.concat([obj, tf.ragged.constant([[7]], tf.int32)], 0)
+
+    def refused(self) -> Iterable[object]:
+        return [*super().refused(), tf.constant(1), tf.sparse.from_dense([1])]
+
+
+class TestSparseTensorHandler(TensorContract):
+    handler = "tensorflow_sparse"
+
+    def objects(self) -> SearchStrategy[Any]:
+        return st.lists(st.sampled_from([0.0, 1.5]), min_size=4, max_size=4).map(
+            lambda found: tf.sparse.from_dense(tf.reshape(tf.constant(found), [2, 2]))
+        )
+
+    def changed(self, obj: Any) -> Any:
+        return tf.SparseTensor(obj.indices, obj.values, [2, 3])
+
+    def refused(self) -> Iterable[object]:
+        return [*super().refused(), tf.constant(1), tf.ragged.constant([[1]])]
+
+
+class TestIndexedSlicesHandler(TensorContract):
+    handler = "tensorflow_slices"
+
+    def objects(self) -> SearchStrategy[Any]:
+        return st.builds(
+            lambda count, known: tf.IndexedSlices(
+                tf.ones([count, 2]), tf.range(count), tf.constant([9, 2]) if known else None
+            ),
+            st.integers(0, 3),
+            st.booleans(),
+        )
+
+    def changed(self, obj: Any) -> Any:
+        return tf.IndexedSlices(obj.values, obj.indices + 1, tf.constant([8, 2]))
+
+    def refused(self) -> Iterable[object]:
+        return [*super().refused(), tf.constant(1)]
+
+
+class TestDatasetHandler(TensorContract):
+    handler = "tensorflow_dataset"
+    examples = 3
+
+    def objects(self) -> SearchStrategy[Any]:
+        return st.sampled_from([0, 1, 5]).map(
+            lambda count: Dataset.from_tensor_slices(
+                {"x": np.ones((count, 2), "f4"), "text": np.array(["a"] * count, object)}
+                if count
+                else np.zeros((0, 2))
+            )
+        )
+
+    def equal(self, one: Any, other: Any) -> bool:
+        return (
+            isinstance(one, Dataset)
+            and isinstance(other, Dataset)
+            and one.element_spec == other.element_spec
+            and int(one.cardinality()) == int(other.cardinality())
+            and all(TensorContract.equal(self, a, b) for a, b in zip(one, other, strict=True))
+        )
+
+    def copy_of(self, obj: Any) -> Any:
+        return obj.take(-1)
+
+    def refused(self) -> Iterable[object]:
+        return [*super().refused(), Dataset.range(2).repeat()]
+
+
 class TestKerasModelHandler(TensorContract):
     handler = "keras_model"
     examples = 2
@@ -158,6 +235,37 @@ class TestKerasModelHandler(TensorContract):
 
     def refused(self) -> Iterable[object]:
         return [*super().refused(), keras.Sequential([keras.layers.Dense(1)])]
+
+
+class TestSavedModelHandler(TensorContract):
+    handler = "tensorflow_saved_model"
+    examples = 2
+
+    def objects(self) -> SearchStrategy[Any]:
+        return st.sampled_from([1.0, 2.5]).map(Scaler)
+
+    def equal(self, one: Any, other: Any) -> bool:
+        """By what it does: what comes back is of a class of TensorFlow's."""
+        given = tf.constant([1.0, 2.0])
+        return bits(one.scale(given)) == bits(other.scale(given))
+
+    def copy_of(self, obj: Any) -> Any:
+        return Scaler(float(obj.factor))
+
+    def refused(self) -> Iterable[object]:
+        return [*super().refused(), tf.Module()]
+
+
+class Scaler(tf.Module):
+    """A variable and a function of it."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = tf.Variable(factor)
+
+    @tf.function(input_signature=[tf.TensorSpec([None])])
+    def scale(self, values):
+        return values * self.factor
 
 
 def model(units: int) -> keras.Model:

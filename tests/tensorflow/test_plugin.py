@@ -24,6 +24,8 @@ STEPS = {
     "statistics": "assert cache.stats().entries == len(cache)",
     "explaining a miss": "assert str(tensor_of.cache_explain(2))",
     "explaining a hit": "assert tensor_of.cache_explain(1).verdict == 'hit'",
+    "explaining a nested hit": "assert nested_of.cache_explain(1).verdict == 'hit'",
+    "explaining a model": "assert model_of.cache_explain(1).verdict == 'hit'",
     "verifying": "assert not cache.verify_integrity().corrupt",
     "mending": "assert not cache.verify_integrity(repair=True).corrupt",
     "another value": "cache.put({'a': 1}, 'other'); cache.get('other')",
@@ -46,6 +48,12 @@ with UnifiedCache(directory) as cache:
     @cache.cached(key_prefix="tensor", code="off")
     def tensor_of(n):
         raise AssertionError("it is stored")
+    @cache.cached(key_prefix="nested", code="off")
+    def nested_of(n):
+        raise AssertionError("a nest is stored")
+    @cache.cached(key_prefix="model", code="off")
+    def model_of(n):
+        raise AssertionError("a model is stored")
     exec(step)
 print(json.dumps([name for name in ("tensorflow", "keras") if name in sys.modules]))
 """
@@ -72,10 +80,16 @@ def directory(tmp_path_factory) -> str:
             cache.put(make(), name)
         cache.put({"a": 1}, "no tensor")
         # As the function of the script: its module is called __main__ there.
-        run = SCRIPT.replace(
-            'raise AssertionError("it is stored")', "return __import__('tensorflow').ones([2])"
-        )
-        output_of(run, directory, "tensor_of(1)")
+        run = SCRIPT
+        for said, made in {
+            "it is stored": "tensorflow.ones([2])",
+            "a nest is stored": "{'a': [tensorflow.ones([2])]}",
+            "a model is stored": "tensorflow.keras.Sequential([tensorflow.keras.Input((2,))])",
+        }.items():
+            run = run.replace(
+                f'raise AssertionError("{said}")', f"import tensorflow; return {made}"
+            )
+        output_of(run, directory, "tensor_of(1); nested_of(1); model_of(1)")
     return directory
 
 

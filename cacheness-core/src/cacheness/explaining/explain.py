@@ -131,9 +131,9 @@ class _Explainer:
         """Why the entry, though it is there, would not be read; empty where it would."""
         if is_off():
             return f"{self._name()} is stored, but caching is switched off."
-        # To tell why is no reason to import the library that the value is of.
+        # To tell why is no reason to import the library that the value, or a part of it, is of.
         of_imported = entry.object_type.partition(".")[0] in sys.modules
-        way = self._call.way if of_imported else "intact"
+        way = self._call.way if of_imported and entry.handler != "container" else "intact"
         error = self._cache.engine.reader.fault(entry.cache_key, stored_payload(entry), way)
         if error is None:
             return ""

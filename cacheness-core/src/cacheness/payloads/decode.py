@@ -126,7 +126,7 @@ class Decoder:
     def intact(
         self, cache_key: str, stored: StoredPayload, options: Mapping[str, Any] | None
     ) -> Any:
-        """Raise as `read`, but decode nothing that is data-only: that might import a library."""
+        """Raise as `read`, but decode nothing that is data-only or signed: it might import much."""
         return self._reading(cache_key, stored, options).intact()
 
     def _reading(

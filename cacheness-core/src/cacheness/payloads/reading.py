@@ -112,8 +112,8 @@ class Reading:
         return self.view(self._loaded.map)
 
     def intact(self) -> Any:
-        """Compare the payload without decoding it; one that is not data-only is read."""
-        return self._stored() if self._loaded.data_only else self.value()
+        """Compare the payload without decoding it; one that nothing vouches for is read."""
+        return self._stored() if self._loaded.data_only or self._signed else self.value()
 
     def _in_own_file(self) -> bool:
         """Whether a blob holds the handler's bytes as they are."""
