@@ -9,8 +9,8 @@ import sys
 
 __all__ = ["in_fresh_process"]
 
-_PATIENCE = 600
-"""Seconds; on a machine with much to do, to import TensorFlow alone takes minutes."""
+_PATIENCE = 240
+"""Seconds; on a machine with much to do, to import TensorFlow alone takes a minute."""
 
 
 def in_fresh_process(code: str, *arguments: str, stdin: str = "") -> str:
