@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -93,30 +95,35 @@ def test_eight_threads_in_four_processes(tmp_path, backend):
     assert left == named
 
 
-def open_at_once(directory, barrier, failures):
-    try:
-        barrier.wait(60)
-        with UnifiedCache(directory) as cache:
-            cache.put(os.getpid(), str(os.getpid()))
-    except BaseException as error:
-        failures.put(repr(error))
+OPEN_AT_ONCE = """
+import os, sys
+from cacheness import UnifiedCache
+print("ready", flush=True)
+sys.stdin.read()  # until the test closes the pipe that all of them read
+with UnifiedCache(sys.argv[1]) as cache:
+    cache.put(os.getpid(), str(os.getpid()))
+"""
 
 
 @pytest.mark.slow
 def test_a_new_directory_is_opened_by_many_processes_at_the_same_instant(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    failures, barrier = context.Queue(), context.Barrier(100)
+    reading, writing = os.pipe()
+    command = [sys.executable, "-c", OPEN_AT_ONCE, str(tmp_path / "new")]
     workers = [
-        context.Process(target=open_at_once, args=(tmp_path / "new", barrier, failures))
+        subprocess.Popen(
+            command, stdin=reading, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for _ in range(100)
     ]
+    os.close(reading)
     for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
+        assert worker.stdout.readline() == "ready\n"
+    os.close(writing)
 
-    assert failures.empty(), failures.get()
-    assert [worker.exitcode for worker in workers] == [0] * 100
+    told = [worker.communicate(timeout=120)[0] for worker in workers]
+
+    assert [text for text in told if text] == []
+    assert [worker.returncode for worker in workers] == [0] * 100
     with UnifiedCache(tmp_path / "new") as cache:
         assert len(cache) == 100
 
