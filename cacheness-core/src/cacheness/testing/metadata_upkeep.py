@@ -28,8 +28,10 @@ class UpkeepPromises(StoreContract):
     def test_nothing_is_evicted_within_the_bounds(self, backend: MetadataBackend) -> None:
         _fill(backend, 10)
 
-        assert backend.evict("lru", max_size=100, max_entries=10) == []
-        assert backend.evict("lru", max_size=None, max_entries=None) == []
+        assert backend.evict("lru", max_size=100, max_entries=10) == [], (
+            "a cache that is just full is within its bounds: evict nothing"
+        )
+        assert backend.evict("lru", max_size=None, max_entries=None) == [], "None is no bound"
         assert backend.count() == 10
 
     def test_eviction_goes_down_to_the_slack_below_the_bound(
@@ -48,7 +50,8 @@ class UpkeepPromises(StoreContract):
         _fill(backend, 10, pinned=True)
         backend.put_entry(make_entry("free", stored_bytes=10, accessed_at=5000.0))
 
-        assert _keys(backend.evict("lru", max_size=0, max_entries=1, slack=0.0)) == ["free"]
+        evicted = _keys(backend.evict("lru", max_size=0, max_entries=1, slack=0.0))
+        assert evicted == ["free"], "evict has to spare what is pinned, over the bound or not"
         assert backend.count() == 10
 
     def test_eviction_stays_within_its_namespace(
@@ -61,7 +64,9 @@ class UpkeepPromises(StoreContract):
             make_entry(f"k{n}", namespace="other", accessed_at=1.0) for n in range(20)
         )
 
-        assert backend.evict("lru", max_size=None, max_entries=5, slack=0.0) == []
+        assert backend.evict("lru", max_size=None, max_entries=5, slack=0.0) == [], (
+            "the bounds are of a namespace: count no other's entries"
+        )
         assert _keys(backend.evict("lru", max_size=None, max_entries=3, slack=0.0)) == [
             "k000",
             "k001",
@@ -97,7 +102,9 @@ class UpkeepPromises(StoreContract):
 
         labels = backend.labels(["a", "nope", "b", *(f"k{number}" for number in range(1200))])
 
-        assert labels["a"] == ("m:f", "p", "json", 1.5)
+        assert labels["a"] == ("m:f", "p", "json", 1.5), (
+            "labels are function, prefix, handler and cost_seconds, in that order"
+        )
         assert labels["b"] == (None, "", "ünï", None)
         assert len(labels) == 1202
         assert backend.labels([]) == {}
@@ -111,7 +118,10 @@ class UpkeepPromises(StoreContract):
         backend.add_statistics({"a": 2**40, "b:ü'\"": 0.2, "c": -1})
         backend.add_statistics({})
 
-        assert backend.read_statistics() == {"a": 2.0**40 + 1, "b:ü'\"": 0.1 + 0.2, "c": -1.0}
+        expected = {"a": 2.0**40 + 1, "b:ü'\"": 0.1 + 0.2, "c": -1.0}
+        assert backend.read_statistics() == expected, (
+            "add_statistics has to add to what is there, exactly, under any name"
+        )
         other = self.make(in_namespace(context, "other"))
         opened.append(other)
         assert other.read_statistics() == {}, "statistics are of a namespace"

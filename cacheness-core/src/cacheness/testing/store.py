@@ -82,8 +82,7 @@ class StoreContract:
 
     def start(self, context: BackendContext, task: str, **arguments: Any) -> Worker:
         """Start a process that opens the store and does a task of `cacheness.testing.worker`."""
-        if not self.shared:
-            pytest.skip("other processes do not see this store (shared = False)")
+        assert self.shared, "other processes do not see this store (shared = False)"
         return Worker(
             target=self.target,
             options=self.options(context),
@@ -133,6 +132,15 @@ def _context(directory: str, namespace: str) -> BackendContext:
 def in_namespace(context: BackendContext, namespace: str) -> BackendContext:
     """The same store, another namespace."""
     return BackendContext(context.directory, namespace, context.config)
+
+
+def close_twice(backend: Any) -> None:
+    """Close a backend, and once more, as several owners do."""
+    backend.close()
+    try:
+        backend.close()
+    except Exception as error:  # noqa: BLE001  # told by the failure
+        pytest.fail(f"close has to do nothing where all is closed; the second one raised {error!r}")
 
 
 def forked(task: Any) -> Any:
