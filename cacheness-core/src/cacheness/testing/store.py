@@ -81,7 +81,13 @@ class StoreContract:
         return backend
 
     def start(self, context: BackendContext, task: str, **arguments: Any) -> Worker:
-        """Start a process that opens the store and does a task of `cacheness.testing.worker`."""
+        """Start a process that opens the store and does a task of `cacheness.testing.worker`.
+
+        Args:
+            context: Which store.
+            task: The name of the function.
+            arguments: Its arguments.
+        """
         assert self.shared, "other processes do not see this store (shared = False)"
         return Worker(
             target=self.target,
