@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cacheness.testing.metadata_entries import make_entry
-from cacheness.testing.store import StoreContract, forked, in_namespace
+from cacheness.testing.store import StoreContract, forked, in_namespace, in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +153,7 @@ class SharingPromises(StoreContract):
                     backend.delete_entry(key, if_generation=entry.generation)
             backend.put_entry(make_entry(f"last-{number}", description=str(number)))
 
-        _in_threads(work, 6)
+        in_threads(work, 6)
 
         assert [_described(backend, f"last-{n}") for n in range(6)] == [str(n) for n in range(6)]
         assert backend.count() == len(backend.list_entries())
@@ -165,7 +165,7 @@ class SharingPromises(StoreContract):
             for turn in range(25):
                 backend.record_hits({"key": (1, 1000.0 + turn)})
 
-        _in_threads(work, 4)
+        in_threads(work, 4)
 
         entry = backend.get_entry("key")
         assert entry is not None
@@ -179,7 +179,7 @@ class SharingPromises(StoreContract):
                 if backend.put_entry(make_entry(key), if_absent=True) is None:
                     added.append(number)
 
-            _in_threads(work, 4)
+            in_threads(work, 4)
             assert len(added) == 1, "if_absent has to look and to write in one step"
 
     # --- locks --------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class SharingPromises(StoreContract):
                     with backend.lock(f"other {number}"):
                         inside.remove(number)
 
-        _in_threads(work, 4)
+        in_threads(work, 4)
         with pytest.raises(RuntimeError, match="in the body"), backend.lock("key"):
             raise RuntimeError("in the body")
         with backend.lock("key"):
@@ -306,24 +306,3 @@ class SharingPromises(StoreContract):
 def _described(backend: MetadataBackend, cache_key: str) -> str | None:
     entry = backend.get_entry(cache_key)
     return None if entry is None else entry.description
-
-
-def _in_threads(work: Callable[[int], None], count: int) -> None:
-    """Run ``work(0)`` to ``work(count - 1)`` at the same time; raise what one of them raised."""
-    errors: list[BaseException] = []
-    start = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        try:
-            start.wait()
-            work(number)
-        except BaseException as error:  # noqa: BLE001  # raised in the test's own thread
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]

@@ -4,17 +4,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from cacheness.testing.metadata_entries import make_entry
-from cacheness.testing.store import StoreContract, in_namespace
+from cacheness.testing.store import StoreContract, in_namespace, in_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cacheness.backends.base import BackendContext, MetadataBackend
 
 __all__ = ["UpkeepPromises"]
@@ -79,7 +74,7 @@ class UpkeepPromises(StoreContract):
         for _ in range(5):
             _fill(backend, 40)
             removed: list[str] = []
-            _in_threads(
+            in_threads(
                 lambda _: removed.extend(  # noqa: B023  # the threads end within the turn
                     _keys(backend.evict("lru", max_size=None, max_entries=20, slack=0.5))
                 ),
@@ -129,7 +124,7 @@ class UpkeepPromises(StoreContract):
     def test_statistics_of_threads_add_up(self, backend: MetadataBackend) -> None:
         if not {"transactions", "lock"} & backend.capabilities:
             return
-        _in_threads(lambda n: _add_often(backend, f"thread {n}"), 4)
+        in_threads(lambda n: _add_often(backend, f"thread {n}"), 4)
 
         if backend.read_statistics():
             assert backend.read_statistics() == {
@@ -154,24 +149,3 @@ def _keys(entries: list[Any]) -> list[str]:
 def _add_often(backend: MetadataBackend, name: str) -> None:
     for _ in range(25):
         backend.add_statistics({"all": 1, name: 1})
-
-
-def _in_threads(work: Callable[[int], None], count: int) -> None:
-    """Run ``work`` in so many threads at once; fail where one of them did."""
-    failures: list[BaseException] = []
-    start = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        try:
-            start.wait(30)
-            work(number)
-        except BaseException as error:  # noqa: BLE001  # told by the test's own thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        pytest.fail(f"a thread raised {failures[0]!r}")

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from cacheness.config import CacheConfig
 from cacheness.plugins.tables import load_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["StoreContract"]
@@ -138,6 +139,27 @@ def _context(directory: str, namespace: str) -> BackendContext:
 def in_namespace(context: BackendContext, namespace: str) -> BackendContext:
     """The same store, another namespace."""
     return BackendContext(context.directory, namespace, context.config)
+
+
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    """Run ``work(0)`` to ``work(count - 1)`` at the same time; raise what one of them raised."""
+    errors: list[BaseException] = []
+    start = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        try:
+            start.wait(_PATIENCE)
+            work(number)
+        except BaseException as error:  # noqa: BLE001  # raised in the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def close_twice(backend: Any) -> None:
