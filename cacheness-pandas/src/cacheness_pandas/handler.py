@@ -11,7 +11,7 @@ from cacheness.handlers.base import BufferHandler
 from cacheness_pandas.batches import COMPRESSED_ROWS, batches_of
 from cacheness_pandas.body import EXTENSIONS, Format, TableFile, write_batches, write_parquet
 from cacheness_pandas.checking import check_table
-from cacheness_pandas.compression import choose_codec
+from cacheness_pandas.compression import noted_codec
 from cacheness_pandas.numbers import Memory, Ownership
 from cacheness_pandas.reading import Reader, spec_of
 from cacheness_pandas.selection import PARTIAL, Selection
@@ -155,14 +155,7 @@ def write_table(
     metadata: dict[str, Any] = {"format": format, "rows": rows}
     if format != "arrow":
         metadata["extension"] = EXTENSIONS[format]
-    try:
-        codec = choose_codec(context.compressor, table)
-    except LookupError:
-        codec = None
-    else:
-        metadata["compressed"] = True  # by what the cache wants, which may be not at all
-    if codec is not None:
-        metadata["codec"] = codec
+    codec = noted_codec(context.compressor, table, metadata)
     if format == "parquet":
         return write_parquet(table, codec), metadata
     if codec is None:
