@@ -412,6 +412,11 @@ class CacheConfig:
 
         In TOML they stand at the top, or in a table ``[cacheness]`` or ``[tool.cacheness]``.
 
+        Args:
+            path: The file: JSON where its name ends in ``.json``, else TOML.
+            cache_dir: As in ``CacheConfig(cache_dir)``.
+            options: Fields that are not to come from the file.
+
         Raises:
             ConfigError: The file can't be read, or an option in it can't work.
         """
@@ -438,7 +443,7 @@ class CacheConfig:
     def replace(
         self, *, cache_dir: str | os.PathLike[str] | None = None, **changes: Unpack[Options]
     ) -> CacheConfig:
-        """The same options but for some."""
+        """The same options but for ``cache_dir`` and the other ``changes``."""
         config = CacheConfig.__new__(CacheConfig)
         config._fill({**dict(self._given()), **_named(cache_dir, changes)}, {})
         return config

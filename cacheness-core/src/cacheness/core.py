@@ -48,6 +48,16 @@ class UnifiedCache(ManyEntries):
 
     Safe for threads, processes and forks; reads take no lock.
 
+    In all methods the same words mean the same. An entry is named by ``cache_key``, or by
+    ``params``, or by ``fields``, which are parameters as keywords. Of methods that read
+    or change one: ``prefix`` where given, an entry of another one counts as none;
+    ``ttl_seconds`` where given, an older one does; ``description`` and
+    ``custom_metadata`` are accepted, so that one dictionary serves put and get;
+    ``default`` is what a miss gives; ``options`` are for the handler. Of methods on many
+    entries: ``filters`` and ``where`` select as in `query_meta`; ``all_namespaces`` takes
+    in those of other users of the store; ``progress`` is a callable of (done, total), or
+    True for a bar in the terminal. Sizes are in bytes, times in seconds.
+
     Args:
         config: The directory, or a whole `CacheConfig`.
         cache_dir: The directory, by name.
@@ -610,7 +620,7 @@ class UnifiedCache(ManyEntries):
     def cached(  # noqa: F811  # `overload` is no name that ruff knows here
         self, function: Any = None, /, **options: Unpack[CachedOptions]
     ) -> Any:
-        """`cacheness.cached` on this cache."""
+        """`cacheness.cached` on this cache, for a ``function`` or as a decorator with options."""
         from cacheness.decorator import cached
 
         return cached(function, cache=self, **options)
@@ -672,7 +682,10 @@ class UnifiedCache(ManyEntries):
         pin: bool,
         secret: Iterable[str],
     ) -> dict[str, Any]:
-        """What a put says of the entry, checked before the value is touched."""
+        """What a `put` with these arguments says of the entry, checked before it starts.
+
+        ``named`` are the parameters that name it.
+        """
         from cacheness.management.details import checked_details
 
         return checked_details(

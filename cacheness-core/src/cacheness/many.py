@@ -120,7 +120,7 @@ class ManyEntries:
         ttl_seconds: Duration | None = UNSET,
         options: Mapping[str, Any] | None = None,
     ) -> list[Any]:
-        """The values of many entries, in the order of their names; a miss is the default.
+        """The values of many entries, in the order of their ``names``; a miss is the default.
 
         The entries are read by one statement. Else each is as `get` gives it.
         """
@@ -141,7 +141,8 @@ class ManyEntries:
     ) -> int:
         """Remove many entries and their payloads, in one transaction; give how many there were.
 
-        With ``prefix``, those of another prefix stay.
+        ``names`` are keys, or mappings of parameters. With ``prefix``, those of another
+        prefix stay.
         """
         from cacheness.management.batches import delete_batch
 
@@ -400,6 +401,9 @@ class ManyEntries:
             trust: Copy, and sign anew, what bears no signature that can be verified, too.
             progress: A callable of (done, total), or True for a bar in the terminal.
             filters: Which entries, as in `query_meta`; all where there are none.
+
+        Raises:
+            TypeError: It is no cache, or a filter means nothing.
         """
         from cacheness.transfer.transfer import copy_entries
 

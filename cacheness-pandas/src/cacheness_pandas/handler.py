@@ -11,7 +11,7 @@ from cacheness.handlers.base import BufferHandler
 from cacheness_pandas.batches import COMPRESSED_ROWS, batches_of
 from cacheness_pandas.body import EXTENSIONS, Format, TableFile, write_batches, write_parquet
 from cacheness_pandas.checking import check_table
-from cacheness_pandas.compression import choose_codec
+from cacheness_pandas.compression import noted_codec
 from cacheness_pandas.numbers import Memory, Ownership
 from cacheness_pandas.reading import Reader, spec_of
 from cacheness_pandas.selection import PARTIAL, Selection
@@ -85,7 +85,7 @@ class PandasHandler(BufferHandler):
 
     @abstractmethod
     def to_table(self, obj: Any, writer: Writer) -> pa.Table:
-        """The object's table, with its spec in the schema's metadata.
+        """The object's table, made by ``writer``, with its spec in the schema's metadata.
 
         Raises:
             CannotHandleError: It can't be kept exactly.
@@ -93,11 +93,20 @@ class PandasHandler(BufferHandler):
 
     @abstractmethod
     def columns_for(self, spec: dict[str, Any], selection: Selection, reader: Reader) -> Any:
-        """The numbers of the columns to read, ascending, or None for all."""
+        """The numbers of the columns to read, ascending, or None for all.
+
+        Args:
+            spec: What `to_table` noted of the object.
+            selection: The columns and rows that were asked for.
+            reader: Reads labels and parts.
+
+        Raises:
+            ConfigError: Such an object has no columns to choose from.
+        """
 
     @abstractmethod
     def from_columns(self, spec: dict[str, Any], selection: Selection, reader: Reader) -> Any:
-        """The object, of the rows and columns that were read."""
+        """The object that ``spec`` notes, of the ``selection`` that ``reader`` has read."""
 
     def _read(self, file: TableFile, memory: Memory, context: HandlerContext) -> Any:
         return self._read_selected(file, memory, context, Selection(context.options))
@@ -146,14 +155,7 @@ def write_table(
     metadata: dict[str, Any] = {"format": format, "rows": rows}
     if format != "arrow":
         metadata["extension"] = EXTENSIONS[format]
-    try:
-        codec = choose_codec(context.compressor, table)
-    except LookupError:
-        codec = None
-    else:
-        metadata["compressed"] = True  # by what the cache wants, which may be not at all
-    if codec is not None:
-        metadata["codec"] = codec
+    codec = noted_codec(context.compressor, table, metadata)
     if format == "parquet":
         return write_parquet(table, codec), metadata
     if codec is None:

@@ -12,7 +12,7 @@ from cacheness.handlers.base import BufferHandler
 from cacheness_pandas.body import EXTENSIONS, TableFile, write_batches, write_parquet
 from cacheness_pandas.categories import has_several_dictionaries
 from cacheness_pandas.checking import check_table
-from cacheness_pandas.compression import choose_codec
+from cacheness_pandas.compression import noted_codec
 from cacheness_pandas.describing import describe_table
 from cacheness_pandas.fingerprint import feed_arrow
 from cacheness_pandas.handler import format_of
@@ -78,14 +78,7 @@ class ArrowTableHandler(BufferHandler):
         }
         if chosen != "arrow":
             metadata["extension"] = EXTENSIONS[chosen]
-        try:
-            codec = choose_codec(context.compressor, table)
-        except LookupError:
-            codec = None
-        else:
-            metadata["compressed"] = True  # by what the cache wants, which may be not at all
-        if codec is not None:
-            metadata["codec"] = codec
+        codec = noted_codec(context.compressor, table, metadata)
         if chosen == "parquet":
             return write_parquet(table, codec), metadata
         batches = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]

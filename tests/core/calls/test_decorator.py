@@ -21,17 +21,6 @@ from cacheness import (
 )
 
 
-@pytest.fixture
-def cache(tmp_path):
-    with UnifiedCache(tmp_path / "cache") as made:
-        yield made
-
-
-@pytest.fixture
-def calls():
-    return []
-
-
 def test_an_equal_call_is_answered_from_the_cache(cache, calls):
     @cached(cache=cache)
     def f(a, b=2, *rest, c=3, **more):

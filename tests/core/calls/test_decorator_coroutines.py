@@ -13,22 +13,10 @@ from cacheness import (
     CachenessWarning,
     Handler,
     UnhashableParameterError,
-    UnifiedCache,
     cached,
     register_handler,
     unregister_handler,
 )
-
-
-@pytest.fixture
-def cache(tmp_path):
-    with UnifiedCache(tmp_path / "cache") as made:
-        yield made
-
-
-@pytest.fixture
-def calls():
-    return []
 
 
 def test_tasks_that_call_the_same_share_one_computation(cache, calls):

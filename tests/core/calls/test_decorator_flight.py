@@ -11,17 +11,6 @@ import pytest
 from cacheness import CachenessWarning, UnifiedCache, cached
 
 
-@pytest.fixture
-def cache(tmp_path):
-    with UnifiedCache(tmp_path / "cache") as made:
-        yield made
-
-
-@pytest.fixture
-def calls():
-    return []
-
-
 def together(count, function):
     results = []
     barrier = threading.Barrier(count)

@@ -8,18 +8,7 @@ import math
 
 import pytest
 
-from cacheness import ConfigError, UnifiedCache, cached
-
-
-@pytest.fixture
-def cache(tmp_path):
-    with UnifiedCache(tmp_path / "cache") as made:
-        yield made
-
-
-@pytest.fixture
-def calls():
-    return []
+from cacheness import ConfigError, cached
 
 
 def add(a: int, b: int = 2, /, *, scale: float = 1.0) -> float:

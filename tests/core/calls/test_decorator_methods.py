@@ -8,18 +8,7 @@ import pickle
 
 import pytest
 
-from cacheness import UnifiedCache, cached
-
-
-@pytest.fixture
-def cache(tmp_path):
-    with UnifiedCache(tmp_path / "cache") as made:
-        yield made
-
-
-@pytest.fixture
-def calls():
-    return []
+from cacheness import cached
 
 
 @pytest.fixture

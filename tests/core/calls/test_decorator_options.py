@@ -24,18 +24,6 @@ from cacheness import (
     unregister_handler,
 )
 
-
-@pytest.fixture
-def cache(tmp_path):
-    with UnifiedCache(tmp_path / "cache") as made:
-        yield made
-
-
-@pytest.fixture
-def calls():
-    return []
-
-
 # --- time to live ---------------------------------------------------------------------------
 
 

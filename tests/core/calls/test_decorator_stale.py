@@ -6,18 +6,7 @@ import time
 
 import pytest
 
-from cacheness import CachenessWarning, UnifiedCache, cached
-
-
-@pytest.fixture
-def cache(tmp_path):
-    with UnifiedCache(tmp_path / "cache") as made:
-        yield made
-
-
-@pytest.fixture
-def calls():
-    return []
+from cacheness import CachenessWarning, cached
 
 
 def wait_until(condition):

@@ -17,17 +17,6 @@ from cacheness import (
 )
 
 
-@pytest.fixture
-def cache(tmp_path):
-    with UnifiedCache(tmp_path / "cache") as made:
-        yield made
-
-
-@pytest.fixture
-def calls():
-    return []
-
-
 def blobs(cache):
     return [name for name, _, _ in cache.engine.blobs().iter_blobs()]
 

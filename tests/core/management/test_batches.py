@@ -16,19 +16,7 @@ from cacheness import (
     UnifiedCache,
 )
 
-BACKENDS = {
-    "sqlite": {},
-    "json": {"metadata_backend": "json"},
-    "memory": {"metadata_backend": "memory"},
-    "tiered": {"memory_bytes": "10MB"},
-}
 LARGE = bytes(100_000)
-
-
-@pytest.fixture(params=list(BACKENDS))
-def cache(request, tmp_path):
-    with UnifiedCache(tmp_path / "cache", **BACKENDS[request.param]) as made:
-        yield made
 
 
 def blobs_of(cache):

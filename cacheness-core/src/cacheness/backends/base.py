@@ -118,6 +118,14 @@ class MetadataBackend(ABC):
 
     A store that can't be reached or is locked past ``lock_timeout`` raises
     `BackendUnavailableError`.
+
+    In all methods the same words mean the same. ``context``: directory, namespace and
+    configuration; ``options``: the backend's own, ``metadata_options`` of the cache.
+    ``cache_key`` names an ``entry`` of the namespace, by any text; ``if_absent`` replaces
+    none; ``if_generation`` changes the entry only if it is still that generation;
+    ``changes`` are values by the name of the field; ``now`` is in epoch seconds, as all
+    times are; ``filter`` and ``expression`` select, the latter a condition of
+    SQLAlchemy; ``policy`` is one of lru, lfu, fifo, cost; ``kind`` names a side table.
     """
 
     capabilities: frozenset[str] = frozenset()
@@ -327,7 +335,7 @@ class MetadataBackend(ABC):
         ]
 
     def touch_entry(self, cache_key: str, prefix: str | None, *, now: float) -> bool | None:
-        """`touch_entries` of one, where it has this prefix, or any; whether there was one.
+        """`touch_entries` of one, where it has this ``prefix``, or any; whether there was one.
 
         None from a backend that doesn't know better than to read and to update it.
         """
@@ -525,7 +533,7 @@ class MetadataBackend(ABC):
     def write_notes(  # noqa: B027  # keeping none is a choice
         self, kind: str, notes: Mapping[str, Any]
     ) -> None:
-        """Merge into a side table; a value of None removes its name.
+        """Merge ``notes`` into a side table; a value of None removes its name.
 
         A backend that keeps no notes forgets them, which costs explanations, not results.
         """
@@ -560,5 +568,8 @@ class MetadataBackend(ABC):
         Released when the holder dies. Only asked of a backend that declares ``lock``. What
         it gives may be a `cacheness.flights.ground.SupportsAcquire`, too, so that a wait can
         be as long as its caller says.
+
+        Raises:
+            TypeError: The backend does not declare ``lock``.
         """
         raise TypeError(f"{type(self).__name__} declares no capability 'lock'")

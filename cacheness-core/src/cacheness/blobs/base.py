@@ -24,6 +24,10 @@ class BlobBackend(ABC):
 
     Made by ``target(context, **blob_options)``. A missing blob is ``FileNotFoundError``,
     a store that can't be reached is another ``OSError`` or `BackendUnavailableError`.
+
+    In all methods ``name`` is a blob's name, to be checked by `check_blob_name` before any
+    use; a ``staged_path`` is what `stage` gave; sizes are in bytes. ``context`` has the
+    directory and the configuration, ``options`` are the cache's ``blob_options``.
     """
 
     directory: str | None = None

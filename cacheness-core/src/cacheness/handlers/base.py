@@ -113,6 +113,13 @@ class Handler(ABC):
     `cacheness.handlers.protocols` where a handler has them. One instance serves all
     threads, so keep no state between calls.
 
+    In all methods, those of the capabilities included, ``obj`` is an object that
+    `can_handle` took; ``file_path`` is a file to be made or read, and nobody else's;
+    ``metadata`` is what the put returned; ``context`` is a `HandlerContext`; ``update``
+    takes bytes into a hash. A put raises `CannotHandleError` for an object that can't be
+    kept exactly, a get `SerializationError` or ``ValueError`` for bytes that it can't
+    read; of a class that overrides neither form of a method both raise ``TypeError``.
+
     Example:
         >>> class FractionHandler(Handler):
         ...     extension = ".txt"

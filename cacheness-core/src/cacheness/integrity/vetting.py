@@ -12,24 +12,7 @@ if TYPE_CHECKING:
     from cacheness.payloads.signing import Signer, Verdict
     from cacheness.plugins.registry import LoadedHandler, Registry
 
-__all__ = ["Vetting", "message_of"]
-
-
-def message_of(entry: Entry) -> bytes:
-    """What the entry's signature is made over."""
-    from cacheness.payloads.signing import signed_message
-
-    return signed_message(
-        entry.namespace,
-        entry.cache_key,
-        entry.generation,
-        entry.handler,
-        entry.handler_version,
-        entry.compressor,
-        entry.distribution,
-        entry.metadata,
-        entry.checksum,
-    )
+__all__ = ["Vetting"]
 
 
 class Vetting:
@@ -47,6 +30,8 @@ class Vetting:
             return "missing"
         if not entry.checksum.startswith("blake3:"):
             return "wrong"
+        from cacheness.payloads.signing import message_of
+
         signer: Signer = self._signer()
         return signer.verdict(entry.signature, message_of(entry))
 

@@ -371,6 +371,7 @@ def register_handler(
 
     Raises:
         ConfigError: The core or an installed plugin has a handler of that name.
+        TypeError: It is no subclass of `Handler`.
 
     Example:
         >>> @register_handler(priority=100)

@@ -55,7 +55,7 @@ class HandlerSubject:
         return ()
 
     def equal(self, one: Any, other: Any) -> bool:
-        """Whether two objects are the same in every respect that a user could notice.
+        """Whether ``one`` is the same as ``other`` in every respect that a user could notice.
 
         Override it where ``==`` is not the whole truth: a NaN, a dtype, an attribute.
         """
@@ -107,7 +107,7 @@ class HandlerSubject:
             yield cache
 
     def for_each(self, check: Callable[[Any], None], examples: int | None = None) -> None:
-        """Call ``check`` with objects of the strategy."""
+        """Call ``check`` with objects of the strategy: ``examples`` of them, or the suite's."""
         self.for_each_of(self.objects(), check, examples)
 
     def for_each_of(
@@ -116,7 +116,7 @@ class HandlerSubject:
         check: Callable[[_T], None],
         examples: int | None = None,
     ) -> None:
-        """Call ``check`` with what a strategy gives.
+        """Call ``check`` with what a ``strategy`` gives.
 
         Few ``examples`` are of a costly check, which is not repeated to find the smallest.
         """
@@ -136,7 +136,7 @@ class HandlerSubject:
         run()
 
     def assert_same(self, back: Any, obj: Any, how: str) -> None:
-        """Fail with both objects where what came back is not what was put."""
+        """Fail with both objects where ``back`` is not ``obj``, saying ``how`` it was read."""
         assert self.equal(back, obj), (
             f"{how}, {_shown(obj)} came back as {_shown(back)}: keep type, dtype, shape, order and "
             "attributes, or raise CannotHandleError"

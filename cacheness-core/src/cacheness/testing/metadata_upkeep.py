@@ -4,17 +4,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from cacheness.testing.metadata_entries import make_entry
-from cacheness.testing.store import StoreContract, in_namespace
+from cacheness.testing.store import StoreContract, in_namespace, in_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cacheness.backends.base import BackendContext, MetadataBackend
 
 __all__ = ["UpkeepPromises"]
@@ -28,8 +23,10 @@ class UpkeepPromises(StoreContract):
     def test_nothing_is_evicted_within_the_bounds(self, backend: MetadataBackend) -> None:
         _fill(backend, 10)
 
-        assert backend.evict("lru", max_size=100, max_entries=10) == []
-        assert backend.evict("lru", max_size=None, max_entries=None) == []
+        assert backend.evict("lru", max_size=100, max_entries=10) == [], (
+            "a cache that is just full is within its bounds: evict nothing"
+        )
+        assert backend.evict("lru", max_size=None, max_entries=None) == [], "None is no bound"
         assert backend.count() == 10
 
     def test_eviction_goes_down_to_the_slack_below_the_bound(
@@ -48,7 +45,8 @@ class UpkeepPromises(StoreContract):
         _fill(backend, 10, pinned=True)
         backend.put_entry(make_entry("free", stored_bytes=10, accessed_at=5000.0))
 
-        assert _keys(backend.evict("lru", max_size=0, max_entries=1, slack=0.0)) == ["free"]
+        evicted = _keys(backend.evict("lru", max_size=0, max_entries=1, slack=0.0))
+        assert evicted == ["free"], "evict has to spare what is pinned, over the bound or not"
         assert backend.count() == 10
 
     def test_eviction_stays_within_its_namespace(
@@ -61,7 +59,9 @@ class UpkeepPromises(StoreContract):
             make_entry(f"k{n}", namespace="other", accessed_at=1.0) for n in range(20)
         )
 
-        assert backend.evict("lru", max_size=None, max_entries=5, slack=0.0) == []
+        assert backend.evict("lru", max_size=None, max_entries=5, slack=0.0) == [], (
+            "the bounds are of a namespace: count no other's entries"
+        )
         assert _keys(backend.evict("lru", max_size=None, max_entries=3, slack=0.0)) == [
             "k000",
             "k001",
@@ -74,7 +74,7 @@ class UpkeepPromises(StoreContract):
         for _ in range(5):
             _fill(backend, 40)
             removed: list[str] = []
-            _in_threads(
+            in_threads(
                 lambda _: removed.extend(  # noqa: B023  # the threads end within the turn
                     _keys(backend.evict("lru", max_size=None, max_entries=20, slack=0.5))
                 ),
@@ -97,7 +97,9 @@ class UpkeepPromises(StoreContract):
 
         labels = backend.labels(["a", "nope", "b", *(f"k{number}" for number in range(1200))])
 
-        assert labels["a"] == ("m:f", "p", "json", 1.5)
+        assert labels["a"] == ("m:f", "p", "json", 1.5), (
+            "labels are function, prefix, handler and cost_seconds, in that order"
+        )
         assert labels["b"] == (None, "", "ünï", None)
         assert len(labels) == 1202
         assert backend.labels([]) == {}
@@ -111,7 +113,10 @@ class UpkeepPromises(StoreContract):
         backend.add_statistics({"a": 2**40, "b:ü'\"": 0.2, "c": -1})
         backend.add_statistics({})
 
-        assert backend.read_statistics() == {"a": 2.0**40 + 1, "b:ü'\"": 0.1 + 0.2, "c": -1.0}
+        expected = {"a": 2.0**40 + 1, "b:ü'\"": 0.1 + 0.2, "c": -1.0}
+        assert backend.read_statistics() == expected, (
+            "add_statistics has to add to what is there, exactly, under any name"
+        )
         other = self.make(in_namespace(context, "other"))
         opened.append(other)
         assert other.read_statistics() == {}, "statistics are of a namespace"
@@ -119,7 +124,7 @@ class UpkeepPromises(StoreContract):
     def test_statistics_of_threads_add_up(self, backend: MetadataBackend) -> None:
         if not {"transactions", "lock"} & backend.capabilities:
             return
-        _in_threads(lambda n: _add_often(backend, f"thread {n}"), 4)
+        in_threads(lambda n: _add_often(backend, f"thread {n}"), 4)
 
         if backend.read_statistics():
             assert backend.read_statistics() == {
@@ -144,24 +149,3 @@ def _keys(entries: list[Any]) -> list[str]:
 def _add_often(backend: MetadataBackend, name: str) -> None:
     for _ in range(25):
         backend.add_statistics({"all": 1, name: 1})
-
-
-def _in_threads(work: Callable[[int], None], count: int) -> None:
-    """Run ``work`` in so many threads at once; fail where one of them did."""
-    failures: list[BaseException] = []
-    start = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        try:
-            start.wait(30)
-            work(number)
-        except BaseException as error:  # noqa: BLE001  # told by the test's own thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        pytest.fail(f"a thread raised {failures[0]!r}")

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from cacheness.config import CacheConfig
 from cacheness.plugins.tables import load_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["StoreContract"]
@@ -81,9 +82,14 @@ class StoreContract:
         return backend
 
     def start(self, context: BackendContext, task: str, **arguments: Any) -> Worker:
-        """Start a process that opens the store and does a task of `cacheness.testing.worker`."""
-        if not self.shared:
-            pytest.skip("other processes do not see this store (shared = False)")
+        """Start a process that opens the store and does a task of `cacheness.testing.worker`.
+
+        Args:
+            context: Which store.
+            task: The name of the function.
+            arguments: Its arguments.
+        """
+        assert self.shared, "other processes do not see this store (shared = False)"
         return Worker(
             target=self.target,
             options=self.options(context),
@@ -133,6 +139,36 @@ def _context(directory: str, namespace: str) -> BackendContext:
 def in_namespace(context: BackendContext, namespace: str) -> BackendContext:
     """The same store, another namespace."""
     return BackendContext(context.directory, namespace, context.config)
+
+
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    """Run ``work(0)`` to ``work(count - 1)`` at the same time; raise what one of them raised."""
+    errors: list[BaseException] = []
+    start = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        try:
+            start.wait(_PATIENCE)
+            work(number)
+        except BaseException as error:  # noqa: BLE001  # raised in the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def close_twice(backend: Any) -> None:
+    """Close a backend, and once more, as several owners do."""
+    backend.close()
+    try:
+        backend.close()
+    except Exception as error:  # noqa: BLE001  # told by the failure
+        pytest.fail(f"close has to do nothing where all is closed; the second one raised {error!r}")
 
 
 def forked(task: Any) -> Any:

@@ -19,7 +19,7 @@ from cacheness.errors import (
     warn,
 )
 from cacheness.generations import new_generation
-from cacheness.integrity.vetting import Vetting, message_of
+from cacheness.integrity.vetting import Vetting
 from cacheness.payloads.checksum import Checksum
 from cacheness.transfer.export_file import checked_pieces
 
@@ -280,6 +280,8 @@ class Arrivals:
             ) from error
 
     def _signed(self, entry: Entry) -> Entry | None:
+        from cacheness.payloads.signing import message_of
+
         try:
             signature = self._engine.signer().sign(message_of(entry))
         except BaseException:
