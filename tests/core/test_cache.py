@@ -160,10 +160,35 @@ def test_an_option_that_a_method_has_no_use_for_points_at_params(cache):
         cache.put(1, a=1, where=2)
 
 
-def test_self_and_obj_may_be_parameters(cache):
-    cache.put(1, self="s", obj="o", function="f", path="p", names="n")
+WORDS = ("self", "obj", "fn", "function", "path", "other_cache", "names", "cache", "filters")
 
-    assert cache.get(self="s", obj="o", function="f", path="p", names="n") == 1
+
+@pytest.mark.parametrize("word", WORDS)
+def test_any_word_that_is_not_reserved_may_be_a_parameter(cache, tmp_path, word):
+    named = {word: 1}
+    key = cache.put("old", **named)
+
+    assert cache.get(**named) == "old"
+    assert cache.open(**named) == "old"
+    assert cache.exists(**named)
+    assert cache.add("other", **named) is False
+    assert cache.get_or_compute(lambda: "other", **named) == "old"
+    assert cache.update_data("new", **named)
+    assert cache.update_entry(description="d", **named)
+    assert cache.touch(**named)
+    assert cache.get_entry(**named).description == "d"
+    assert cache.get_with_metadata(**named)[0] == "new"
+    assert cache.query_meta(**named) == [key]
+    assert [entry.cache_key for entry in cache.entries(**named)] == [key]
+    assert cache.touch_batch(**named) == 1
+    assert cache.export(tmp_path / "export.tar", **named) == 1
+    with UnifiedCache(tmp_path / "other") as other:
+        assert cache.copy_to(other, **named) == 1
+    assert cache.pop(**named) == "new"
+    cache.put("new", **named)
+    assert cache.delete_matching(**named) == 1
+    cache.put("new", **named)
+    assert cache.invalidate(**named)
 
 
 @pytest.mark.parametrize("key", ["", "a\0b", "k" * 513, "é" * 257, "\ud800", 5, b"k"])

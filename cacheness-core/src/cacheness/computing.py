@@ -66,6 +66,7 @@ class Computation:
     def __init__(
         self,
         cache: UnifiedCache,
+        /,
         cache_key: str | None = None,
         *,
         params: Mapping[str, object] | None = None,

@@ -51,7 +51,7 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
     __qualname__: str
 
     @abstractmethod
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
+    def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Give the stored result of this call, or compute and store it."""
 
     # In turn: a class method, a function or method of the class, a class method and a
@@ -90,23 +90,23 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
         """Remove all results of this function; give their number."""
 
     @abstractmethod
-    def cache_key(self, *args: _P.args, **kwargs: _P.kwargs) -> str:
+    def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """The cache key of this call."""
 
     @abstractmethod
-    def cache_invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+    def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Remove the result of this call; whether there was one."""
 
     @abstractmethod
-    def cache_refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
+    def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Compute this call anew, store the result and give it."""
 
     @abstractmethod
-    def cache_explain(self, *args: _P.args, **kwargs: _P.kwargs) -> Explanation:
+    def cache_explain(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Explanation:
         """Why this call would be answered from the cache or not; changes nothing."""
 
     @abstractmethod
-    def cache_ref(self, *args: _P.args, **kwargs: _P.kwargs) -> CacheRef[_R_co]:
+    def cache_ref(self, /, *args: _P.args, **kwargs: _P.kwargs) -> CacheRef[_R_co]:
         """A small picklable handle on the result of this call; computes nothing."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
         """
 
     @abstractmethod
-    def is_cached(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+    def is_cached(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Whether this call would be answered from the cache."""
 
 

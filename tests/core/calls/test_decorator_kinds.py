@@ -82,6 +82,22 @@ def test_parameters_may_have_any_name(cache):
     assert f.cache_info() == (1, 1, 0)
 
 
+@pytest.mark.parametrize("word", ["self", "args", "function", "cache_key"])
+def test_what_asks_about_a_call_takes_parameters_of_any_name(cache, word):
+    @cached(cache=cache)
+    def f(**named):
+        return named
+
+    call = {word: 1}
+
+    assert f.cache_refresh(**call) == call
+    assert f.is_cached(**call)
+    assert f.cache_explain(**call).verdict == "hit"
+    assert f.cache_ref(**call).get() == call
+    assert f.cache_key(**call) != f.cache_key(other=1)
+    assert f.cache_invalidate(**call)
+
+
 def test_partials_count_what_they_hold(cache, calls):
     def f(a, b, c=0):
         calls.append((a, b, c))
