@@ -296,6 +296,46 @@ def test_an_impossible_time_to_live_is_refused(cache, ttl):
         cache.put(1, k=1, ttl_seconds=ttl)
 
 
+IMPOSSIBLE = [
+    {"ttl_seconds": 0},
+    {"ttl_seconds": "soon"},
+    {"prefix": 1},
+    {"options": 5},
+    {"options": {1: 2}},
+]
+TAKES_OPTIONS = {"get", "open", "pop", "get_with_metadata", "add", "update_data", "get_or_compute"}
+
+
+@pytest.mark.parametrize("asked", IMPOSSIBLE, ids=str)
+def test_what_cant_be_asked_for_is_refused_whether_or_not_there_is_an_entry(cache, asked):
+    methods = TAKES_OPTIONS | {"get_entry", "exists", "update_entry", "touch", "invalidate"}
+    value = {"add": 1, "update_data": 1, "get_or_compute": lambda: 1}
+    ways = [
+        (getattr(cache, name), (value[name],) if name in value else ())
+        for name in (TAKES_OPTIONS if "options" in asked else methods)
+    ]
+    for _ in range(2):
+        for method, obj in ways:
+            with pytest.raises(ConfigError, match=next(iter(asked))):
+                method(*obj, k=1, **asked)
+        with pytest.raises(ConfigError, match=next(iter(asked))):
+            cache.get_batch([], **asked)
+        with pytest.raises(ConfigError, match=next(iter(asked))):
+            cache.put_batch([(1, "b")], **asked)
+        cache.put("value", k=1)
+    assert cache.get(k=1) == "value"
+
+
+@pytest.mark.parametrize("option", ["tags", "secret"])
+@pytest.mark.parametrize("wrong", ["one", 5, [1]])
+def test_a_list_of_names_is_one(cache, option, wrong):
+    with pytest.raises(ConfigError, match=option):
+        cache.put(1, k=1, **{option: wrong})
+    with pytest.raises(ConfigError, match=option):
+        cache.put_batch([(1, {"k": 1})], **{option: wrong})
+    assert not cache.exists(k=1)
+
+
 def test_a_stated_prefix_must_be_the_entrys(cache):
     cache.put(1, k=1, prefix="a")
 
