@@ -233,6 +233,8 @@ def cached(
         >>> @cached(ttl_seconds="36h", ignore=("verbose",))
         ... def load(day, verbose=False): ...
     """
+    if cache is not None:
+        _check_cache(cache)
     if function is None:
         return lambda decorated: cached(decorated, cache=cache, **options)
     if isinstance(function, (staticmethod, classmethod)):
@@ -248,6 +250,14 @@ def cached(
             "called: put @cached directly above the function, and other decorators above it"
         )
     return _wrapped(function, cache, dict(options))
+
+
+def _check_cache(cache: object) -> None:
+    if not hasattr(cache, "engine"):
+        raise TypeError(
+            f"cache={cache!r} is no cache: give a UnifiedCache, such as "
+            'cache=UnifiedCache("results")'
+        )
 
 
 def _wrapped(function: Any, cache: UnifiedCache | None, options: dict[str, Any]) -> Any:

@@ -200,6 +200,11 @@ def test_what_cant_be_called_is_told_where_to_put_the_decorator(cache, thing):
         {"cache_exceptions": (ValueError, 0)},
         {"memory": "much"},
         {"code": "sometimes"},
+        {"code": 5},
+        {"prefix": 5},
+        {"key_prefix": 5},
+        {"ignore": 5},
+        {"tags": 5},
     ],
 )
 def test_an_option_that_cant_work_is_refused_at_the_definition(cache, options):
@@ -208,5 +213,10 @@ def test_an_option_that_cant_work_is_refused_at_the_definition(cache, options):
 
 
 def test_an_option_that_does_not_exist_is_refused(cache):
-    with pytest.raises(TypeError, match="ttl"):
+    with pytest.raises(TypeError, match="no option 'ttl'; there are: cache, .*ttl_seconds"):
         cached(lambda a: a, cache=cache, ttl=5)
+
+
+def test_what_is_no_cache_is_refused_at_the_definition(tmp_path):
+    with pytest.raises(TypeError, match="give a UnifiedCache"):
+        cached(cache=str(tmp_path))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cacheness.calls.binding import Binding
 from cacheness.calls.digests import StoredDigests
-from cacheness.calls.options import CallOptions
+from cacheness.calls.options import call_options
 from cacheness.defaults import default_cache
 from cacheness.errors import (
     CachenessError,
@@ -86,7 +86,7 @@ class Calls:
     ) -> None:
         self._given = (function, cache, options)
         self.function = function
-        self.options = CallOptions(**options)
+        self.options = call_options(options)
         self.name = function_name(function)
         self.hits = self.misses = self.errors = 0
         self._cache = cache
