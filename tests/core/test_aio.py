@@ -118,6 +118,18 @@ def test_what_one_stores_the_other_reads(cache: UnifiedCache) -> None:
     assert len(cache) == 0
 
 
+def test_self_may_be_a_parameter(cache: UnifiedCache) -> None:
+    async def main() -> None:
+        key = await cache.aio.put("value", self=1)
+
+        assert await cache.aio.get(self=1) == "value"
+        assert await cache.aio.get_or_compute(lambda: "other", self=1) == "value"
+        assert await cache.aio.query_meta(self=1) == [key]
+        assert [entry.cache_key async for entry in cache.aio.entries(self=1)] == [key]
+
+    run(main())
+
+
 def test_many_entries_at_once_and_streamed(cache: UnifiedCache) -> None:
     async def main() -> None:
         names = [{"number": number} for number in range(600)]

@@ -160,10 +160,35 @@ def test_an_option_that_a_method_has_no_use_for_points_at_params(cache):
         cache.put(1, a=1, where=2)
 
 
-def test_self_and_obj_may_be_parameters(cache):
-    cache.put(1, self="s", obj="o", function="f", path="p", names="n")
+WORDS = ("self", "obj", "fn", "function", "path", "other_cache", "names", "cache", "filters")
 
-    assert cache.get(self="s", obj="o", function="f", path="p", names="n") == 1
+
+@pytest.mark.parametrize("word", WORDS)
+def test_any_word_that_is_not_reserved_may_be_a_parameter(cache, tmp_path, word):
+    named = {word: 1}
+    key = cache.put("old", **named)
+
+    assert cache.get(**named) == "old"
+    assert cache.open(**named) == "old"
+    assert cache.exists(**named)
+    assert cache.add("other", **named) is False
+    assert cache.get_or_compute(lambda: "other", **named) == "old"
+    assert cache.update_data("new", **named)
+    assert cache.update_entry(description="d", **named)
+    assert cache.touch(**named)
+    assert cache.get_entry(**named).description == "d"
+    assert cache.get_with_metadata(**named)[0] == "new"
+    assert cache.query_meta(**named) == [key]
+    assert [entry.cache_key for entry in cache.entries(**named)] == [key]
+    assert cache.touch_batch(**named) == 1
+    assert cache.export(tmp_path / "export.tar", **named) == 1
+    with UnifiedCache(tmp_path / "other") as other:
+        assert cache.copy_to(other, **named) == 1
+    assert cache.pop(**named) == "new"
+    cache.put("new", **named)
+    assert cache.delete_matching(**named) == 1
+    cache.put("new", **named)
+    assert cache.invalidate(**named)
 
 
 @pytest.mark.parametrize("key", ["", "a\0b", "k" * 513, "é" * 257, "\ud800", 5, b"k"])
@@ -269,6 +294,46 @@ def test_time_to_live(cache):
 def test_an_impossible_time_to_live_is_refused(cache, ttl):
     with pytest.raises(ConfigError, match="ttl_seconds"):
         cache.put(1, k=1, ttl_seconds=ttl)
+
+
+IMPOSSIBLE = [
+    {"ttl_seconds": 0},
+    {"ttl_seconds": "soon"},
+    {"prefix": 1},
+    {"options": 5},
+    {"options": {1: 2}},
+]
+TAKES_OPTIONS = {"get", "open", "pop", "get_with_metadata", "add", "update_data", "get_or_compute"}
+
+
+@pytest.mark.parametrize("asked", IMPOSSIBLE, ids=str)
+def test_what_cant_be_asked_for_is_refused_whether_or_not_there_is_an_entry(cache, asked):
+    methods = TAKES_OPTIONS | {"get_entry", "exists", "update_entry", "touch", "invalidate"}
+    value = {"add": 1, "update_data": 1, "get_or_compute": lambda: 1}
+    ways = [
+        (getattr(cache, name), (value[name],) if name in value else ())
+        for name in (TAKES_OPTIONS if "options" in asked else methods)
+    ]
+    for _ in range(2):
+        for method, obj in ways:
+            with pytest.raises(ConfigError, match=next(iter(asked))):
+                method(*obj, k=1, **asked)
+        with pytest.raises(ConfigError, match=next(iter(asked))):
+            cache.get_batch([], **asked)
+        with pytest.raises(ConfigError, match=next(iter(asked))):
+            cache.put_batch([(1, "b")], **asked)
+        cache.put("value", k=1)
+    assert cache.get(k=1) == "value"
+
+
+@pytest.mark.parametrize("option", ["tags", "secret"])
+@pytest.mark.parametrize("wrong", ["one", 5, [1]])
+def test_a_list_of_names_is_one(cache, option, wrong):
+    with pytest.raises(ConfigError, match=option):
+        cache.put(1, k=1, **{option: wrong})
+    with pytest.raises(ConfigError, match=option):
+        cache.put_batch([(1, {"k": 1})], **{option: wrong})
+    assert not cache.exists(k=1)
 
 
 def test_a_stated_prefix_must_be_the_entrys(cache):

@@ -221,3 +221,28 @@ def test_a_groups_directory_is_group_writable(tmp_path):
         for path in (tmp_path / "c").rglob("*"):
             mode = path.stat().st_mode & 0o777
             assert mode == (0o770 if path.is_dir() else 0o660), (path, oct(mode))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"metadata_backend": "nonesuch"}, "there is no metadata backend 'nonesuch'"),
+        ({"blob_backend": "nonesuch"}, "there is no blob backend 'nonesuch'.* file, memory"),
+        ({"compressor": "nonesuch"}, "there is no compressor 'nonesuch'.* auto, .* zstd"),
+        (
+            {"metadata_options": {"jornal": "wal"}},
+            "metadata_options: .*'jornal'; it takes .*journal",
+        ),
+    ],
+)
+def test_what_a_cache_names_and_is_not_there_is_refused_at_its_opening(tmp_path, options, named):
+    with pytest.raises(ConfigError, match=named):
+        UnifiedCache(tmp_path, **options)
+
+
+def test_options_that_a_blob_backend_does_not_take_are_refused_at_its_opening(tmp_path):
+    with (
+        UnifiedCache(tmp_path, blob_options={"nonesuch": 1}) as cache,
+        pytest.raises(ConfigError, match="blob_options: .*'nonesuch'"),
+    ):
+        cache.put(bytes(100_000), a=1)

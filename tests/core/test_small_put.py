@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A small value stored by the short way is recorded as by the long one."""
 
+from collections import Counter, OrderedDict
 from dataclasses import replace
+from enum import StrEnum
 
 import pytest
 
-from cacheness import UnifiedCache
+from cacheness import Handler, PluginWarning, UnifiedCache, register_handler, unregister_handler
 from cacheness.generations import new_generation
 from cacheness.testing.store import forked
 from cacheness.writer import Writer
@@ -37,6 +39,60 @@ def test_both_ways_record_the_same(cache, value):
         **now,
     )
     assert cache.get(a=1, b="two") == value
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Names(dict):
+    pass
+
+
+class Numbers(list):
+    pass
+
+
+class Color(StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Text("x"), Names(a=1), Numbers([1]), Color.RED, OrderedDict(a=1), Counter("aab")],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_subclass_comes_back_as_one_whatever_was_stored_before(cache, value):
+    cache.put("first", "first")  # looks at the disk, which the long way does
+    cache.put(value, a=1)
+
+    assert type(cache.get(a=1)) is type(value)
+    assert cache.get(a=1) == value
+
+
+def test_a_handler_that_fails_to_answer_is_passed_over(cache):
+    class Failing(Handler):
+        def can_handle(self, obj):
+            raise ZeroDivisionError
+
+        def put(self, obj, file_path):
+            raise AssertionError
+
+        def get(self, file_path):
+            raise AssertionError
+
+        def dumps_plain(self, obj):
+            return b"wrong"
+
+    register_handler(Failing, priority=1000)
+    try:
+        with UnifiedCache(cache.config) as opened:
+            for key in ("first", "second"):
+                with pytest.warns(PluginWarning, match="can_handle"):
+                    opened.put(key, key)
+            assert opened.get("second") == "second"
+    finally:
+        unregister_handler("failing")
 
 
 def test_only_what_is_as_usual_goes_the_short_way(tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ class Pool:
         finalize(self, _end, self._queue, self.size).atexit = False
 
     def _submit(
-        self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+        self, function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> Future[_R]:
         future: Future[_R] = Future()
         context = copy_context()

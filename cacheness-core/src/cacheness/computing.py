@@ -17,7 +17,7 @@ from cacheness.errors import (
     warn,
 )
 from cacheness.keys.encoding import params_key
-from cacheness.naming import checked_key, entry_name
+from cacheness.naming import checked_age, checked_key, entry_name
 from cacheness.outcomes import KEPT, MISS, UNSET
 from cacheness.reader import is_current
 from cacheness.switch import is_off
@@ -66,6 +66,7 @@ class Computation:
     def __init__(
         self,
         cache: UnifiedCache,
+        /,
         cache_key: str | None = None,
         *,
         params: Mapping[str, object] | None = None,
@@ -99,7 +100,7 @@ class Computation:
         )
         self._details: dict[str, Any] = {}
         self._prefix = prefix or None
-        self._ttl = ttl_seconds
+        self._age = checked_age(prefix, ttl_seconds, options)
         self._how = handler, compressor, options
         self._timeout = parse_flight_timeout(flight_timeout)
 
@@ -144,7 +145,7 @@ class Computation:
     def look(self) -> Any:
         """The stored value; `MISS`; or `KEPT` where what is stored is not to be replaced."""
         try:
-            return self._cache.engine.reader.read(self._key, self._prefix, self._ttl, None)
+            return self._cache.engine.reader.read(self._key, self._prefix, self._age, None)
         except CachenessError as error:
             self._failed(error)
             return KEPT
@@ -154,9 +155,9 @@ class Computation:
         engine = self._cache.engine
         try:
             stored = engine.backend.find(self._key)
-            if stored is None or not is_current(stored, self._prefix, self._ttl):
+            if stored is None or not is_current(stored, self._prefix, self._age):
                 return MISS
-            return engine.reader.read(self._key, self._prefix, self._ttl, None, first=stored)
+            return engine.reader.read(self._key, self._prefix, self._age, None, first=stored)
         except CachenessError as error:
             self._failed(error)
             return KEPT

@@ -12,7 +12,7 @@ from cacheness.config import CacheConfig, as_config, parse_ttl
 from cacheness.engine import Engine
 from cacheness.keys.encoding import params_key
 from cacheness.many import ManyEntries
-from cacheness.naming import RESERVED, checked_key, entry_name
+from cacheness.naming import RESERVED, check_options, checked_age, checked_key, entry_name
 from cacheness.outcomes import KEPT, MISS, UNSET
 from cacheness.reader import is_current
 from cacheness.switch import is_off
@@ -151,6 +151,7 @@ class UnifiedCache(ManyEntries):
             and self.engine.writer.store_small(key, obj, named)
         ):
             return key
+        check_options(options)
         details = self.details(
             named,
             prefix,
@@ -191,8 +192,7 @@ class UnifiedCache(ManyEntries):
         """
         named = entry_name(cache_key, params, fields)
         key = self._key(cache_key, named)
-        if self.engine.reader.stands(key):
-            return False
+        check_options(options)
         details = self.details(
             named,
             prefix,
@@ -204,6 +204,8 @@ class UnifiedCache(ManyEntries):
             pin,
             secret,
         )
+        if self.engine.reader.stands(key):
+            return False
         return self.engine.writer.store(
             key, obj, details, handler, compressor, options, if_absent=True
         )
@@ -250,7 +252,8 @@ class UnifiedCache(ManyEntries):
             key = self._key(cache_key, entry_name(cache_key, params, fields))
         if mmap or options is not None or prefix is not None or ttl_seconds is not UNSET:
             way: Literal["read", "mapped"] = "mapped" if mmap else "read"
-            value = self.engine.reader.read(key, prefix, ttl_seconds, options, way=way)
+            age = checked_age(prefix, ttl_seconds, options)
+            value = self.engine.reader.read(key, prefix, age, options, way=way)
         else:
             value = self.engine.reader.read_by_key(key)
         return default if value is MISS or value is KEPT else value
@@ -355,7 +358,8 @@ class UnifiedCache(ManyEntries):
         in the entry.
         """
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        value, entry = self.engine.reader.read_entry(key, prefix, ttl_seconds, options)
+        age = checked_age(prefix, ttl_seconds, options)
+        value, entry = self.engine.reader.read_entry(key, prefix, age, options)
         return (default, None) if entry is None else (value, entry)
 
     def get_entry(
@@ -372,7 +376,8 @@ class UnifiedCache(ManyEntries):
     ) -> Entry | None:
         """What is recorded of a stored value; None on a miss. The payload is not read."""
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        return self.engine.reader.standing(key, prefix, ttl_seconds)
+        age = checked_age(prefix, ttl_seconds)
+        return self.engine.reader.standing(key, prefix, age)
 
     def exists(
         self,
@@ -388,8 +393,9 @@ class UnifiedCache(ManyEntries):
     ) -> bool:
         """Whether there is an entry that has not expired. The payload is not read."""
         key = self._key(cache_key, entry_name(cache_key, params, fields))
+        age = checked_age(prefix, ttl_seconds)
         stored = None if is_off() else self.engine.backend.find(key)
-        return stored is not None and is_current(stored, prefix, ttl_seconds)
+        return stored is not None and is_current(stored, prefix, age)
 
     def open(
         self,
@@ -410,7 +416,8 @@ class UnifiedCache(ManyEntries):
         Of an entry that needs no signature the checksum is not compared. Else as `get`.
         """
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        value = self.engine.reader.read(key, prefix, ttl_seconds, options, way="lazy")
+        age = checked_age(prefix, ttl_seconds, options)
+        value = self.engine.reader.read(key, prefix, age, options, way="lazy")
         return default if value is MISS or value is KEPT else value
 
     def pop(
@@ -437,7 +444,8 @@ class UnifiedCache(ManyEntries):
         from cacheness.management.changes import pop
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        value = pop(self.engine, key, prefix, ttl_seconds, options)
+        age = checked_age(prefix, ttl_seconds, options)
+        value = pop(self.engine, key, prefix, age, options)
         return default if value is MISS else value
 
     def update_data(
@@ -484,7 +492,7 @@ class UnifiedCache(ManyEntries):
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
         changes = checked_changes(description=description, custom_metadata=custom_metadata)
-        ttl: Any = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        ttl = checked_age(prefix, ttl_seconds, options)
         return update_data(
             self.engine, key, obj, prefix, changes, ttl, handler, compressor, options
         )
@@ -528,7 +536,7 @@ class UnifiedCache(ManyEntries):
         changes = checked_changes(
             description=description, custom_metadata=custom_metadata, tags=tags
         )
-        ttl: Any = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        ttl = checked_age(prefix, ttl_seconds)
         return update_entry(self.engine, key, prefix, changes, ttl)
 
     def touch(
@@ -555,7 +563,7 @@ class UnifiedCache(ManyEntries):
         from cacheness.management.changes import touch
 
         key = self._key(cache_key, entry_name(cache_key, params, fields))
-        ttl: Any = ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+        ttl = checked_age(prefix, ttl_seconds)
         return touch(self.engine, key, prefix, ttl)
 
     def invalidate(
@@ -575,6 +583,7 @@ class UnifiedCache(ManyEntries):
         With ``prefix``, one of another prefix stays.
         """
         key = self._key(cache_key, entry_name(cache_key, params, fields))
+        checked_age(prefix, ttl_seconds)
         self.engine.check_writable()
         if prefix is None:
             removed = self.engine.backend.delete_entry(key)

@@ -51,7 +51,7 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
     __qualname__: str
 
     @abstractmethod
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
+    def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Give the stored result of this call, or compute and store it."""
 
     # In turn: a class method, a function or method of the class, a class method and a
@@ -90,23 +90,23 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
         """Remove all results of this function; give their number."""
 
     @abstractmethod
-    def cache_key(self, *args: _P.args, **kwargs: _P.kwargs) -> str:
+    def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """The cache key of this call."""
 
     @abstractmethod
-    def cache_invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+    def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Remove the result of this call; whether there was one."""
 
     @abstractmethod
-    def cache_refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
+    def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Compute this call anew, store the result and give it."""
 
     @abstractmethod
-    def cache_explain(self, *args: _P.args, **kwargs: _P.kwargs) -> Explanation:
+    def cache_explain(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Explanation:
         """Why this call would be answered from the cache or not; changes nothing."""
 
     @abstractmethod
-    def cache_ref(self, *args: _P.args, **kwargs: _P.kwargs) -> CacheRef[_R_co]:
+    def cache_ref(self, /, *args: _P.args, **kwargs: _P.kwargs) -> CacheRef[_R_co]:
         """A small picklable handle on the result of this call; computes nothing."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class CachedFunction(ABC, Generic[_P, _R_co]):
         """
 
     @abstractmethod
-    def is_cached(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+    def is_cached(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Whether this call would be answered from the cache."""
 
 
@@ -233,6 +233,8 @@ def cached(
         >>> @cached(ttl_seconds="36h", ignore=("verbose",))
         ... def load(day, verbose=False): ...
     """
+    if cache is not None:
+        _check_cache(cache)
     if function is None:
         return lambda decorated: cached(decorated, cache=cache, **options)
     if isinstance(function, (staticmethod, classmethod)):
@@ -248,6 +250,14 @@ def cached(
             "called: put @cached directly above the function, and other decorators above it"
         )
     return _wrapped(function, cache, dict(options))
+
+
+def _check_cache(cache: object) -> None:
+    if not hasattr(cache, "engine"):
+        raise TypeError(
+            f"cache={cache!r} is no cache: give a UnifiedCache, such as "
+            'cache=UnifiedCache("results")'
+        )
 
 
 def _wrapped(function: Any, cache: UnifiedCache | None, options: dict[str, Any]) -> Any:

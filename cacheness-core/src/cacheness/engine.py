@@ -13,7 +13,12 @@ from _thread import RLock
 from time import time
 from weakref import WeakSet
 
-from cacheness.errors import BackendUnavailableError, CacheClosedError, ReadOnlyError
+from cacheness.errors import (
+    BackendUnavailableError,
+    CacheClosedError,
+    ConfigError,
+    ReadOnlyError,
+)
 from cacheness.forks import renew_in_child
 from cacheness.logged import is_logged
 from cacheness.plugins.registry import registry_for
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import MetadataBackend
+    from cacheness.backends.base import BackendContext, MetadataBackend
     from cacheness.backends.wrapper import MemoryCacheWrapper
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
@@ -51,12 +56,13 @@ class Engine:
         config: The cache's options.
 
     Raises:
-        ConfigError: The directory can't be used, or a backend is not installed.
+        ConfigError: The directory can't be used, or a backend or compressor is not installed.
     """
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
         self.registry = registry_for(config.disabled_plugins)
+        self.registry.check_names(config.compressor, config.blob_backend)
         self.observers = self.registry.observers()
         self._opening = RLock()
         self.memory: MemoryCacheWrapper | None = None
@@ -103,7 +109,7 @@ class Engine:
         config = self.config
         self._context = BackendContext(config.cache_dir, config.namespace, config)
         make = self.registry.metadata_backend(config.metadata_backend)
-        backend: MetadataBackend = make(self._context, **config.metadata_options)
+        backend: MetadataBackend = _made(make, self._context, "metadata", config.metadata_options)
         if config.memory_bytes:
             from cacheness.backends.wrapper import MemoryCacheWrapper
 
@@ -123,7 +129,8 @@ class Engine:
             if self._blob_backend is None:
                 name = self.config.blob_backend or self.backend.blob_backend
                 make = self.registry.blob_backend(name)
-                blobs: BlobBackend = make(self._context, **self.config.blob_options)
+                options = self.config.blob_options
+                blobs: BlobBackend = _made(make, self._context, "blob", options)
                 # A signal handler may have come before.
                 if self._blob_backend is None:
                     self._blob_backend = blobs
@@ -310,6 +317,29 @@ class Engine:
             event = Event(kind, self.config.namespace, key, handler, stored_bytes, reason)
             for observer in self.observers:
                 observer(event)
+
+
+def _made(make: Callable[..., Any], context: BackendContext, kind: str, options: Any) -> Any:
+    """A backend, made with the options of the caller's own.
+
+    Raises:
+        ConfigError: It takes no such options, or needs others.
+    """
+    try:
+        return make(context, **options)
+    except TypeError:
+        from inspect import signature
+
+        taken = signature(make)
+        try:
+            taken.bind(context, **options)
+        except TypeError as error:
+            names = ", ".join(list(taken.parameters)[1:]) or "none"
+            raise ConfigError(
+                f"the {kind} backend can't be made with these {kind}_options: {error}; it takes "
+                f"{names}"
+            ) from None
+        raise
 
 
 class _Closed:

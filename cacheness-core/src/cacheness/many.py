@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from cacheness.config import parse_ttl
+from cacheness.naming import check_options, checked_age
 from cacheness.outcomes import UNSET
 
 TYPE_CHECKING = False
@@ -104,6 +105,7 @@ class ManyEntries:
             pin=pin,
             secret=(),
         )
+        check_options(options)
         return put_batch(
             self.engine, pairs, details, secret, handler, compressor, options, progress
         )
@@ -126,7 +128,8 @@ class ManyEntries:
         """
         from cacheness.management.batches import get_batch
 
-        return get_batch(self.engine, names, default, prefix, ttl_seconds, options)
+        age = checked_age(prefix, ttl_seconds, options)
+        return get_batch(self.engine, names, default, prefix, age, options)
 
     def delete_batch(
         self,
@@ -146,6 +149,7 @@ class ManyEntries:
         """
         from cacheness.management.batches import delete_batch
 
+        checked_age(prefix, ttl_seconds)
         return delete_batch(self.engine, names, prefix, progress)
 
     # --- by what is recorded of them --------------------------------------------------

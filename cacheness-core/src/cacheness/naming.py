@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""How the methods of a cache name an entry: by key, or by parameters."""
+"""What a caller says to pick an entry, by key or by parameters, checked."""
 
 from __future__ import annotations
 
-from cacheness.errors import InvalidKeyError
+from cacheness.config import parse_ttl
+from cacheness.errors import ConfigError, InvalidKeyError
+from cacheness.outcomes import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
-__all__ = ["RESERVED", "checked_key", "entry_name"]
+    from cacheness.config import Duration
+
+__all__ = ["RESERVED", "check_options", "checked_age", "checked_key", "entry_name"]
 
 RESERVED = frozenset(
     {
@@ -104,3 +109,31 @@ def entry_name(
     if not all(isinstance(name, str) for name in params):
         raise TypeError("the names in params={…} are not all str")
     return params
+
+
+def checked_age(prefix: object, ttl_seconds: Duration | None, options: object = None) -> Any:
+    """How old the entry may be, in seconds; None is any age, and ``UNSET`` stays.
+
+    Raises:
+        ConfigError: One of them can't be asked for, whether or not there is an entry.
+    """
+    if prefix is not None and not isinstance(prefix, str):
+        raise ConfigError(f"prefix={prefix!r} is no text: give a str, or None for any prefix")
+    check_options(options)
+    return ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+
+
+def check_options(options: object) -> None:
+    """Make sure that a handler can be given the options.
+
+    Raises:
+        ConfigError: They are no mapping of names to values.
+    """
+    if options is None:
+        return
+    if hasattr(options, "keys") and all(isinstance(name, str) for name in options.keys()):  # noqa: SIM118  # any mapping's
+        return
+    raise ConfigError(
+        f"options={options!r} is no mapping of names to values: give a dict for the handler, "
+        "such as {'format': 'parquet'}"
+    )

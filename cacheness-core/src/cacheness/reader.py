@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from time import perf_counter, time
 
-from cacheness.config import parse_ttl
 from cacheness.errors import BackendUnavailableError, BlobCorruptedError, CachenessError
 from cacheness.logged import is_logged
 from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from cacheness.backends.base import StoredPayload
     from cacheness.backends.wrapper import MemoryCacheWrapper
-    from cacheness.config import Duration
     from cacheness.engine import Engine
     from cacheness.entry import Entry
     from cacheness.faults import Faults
@@ -102,7 +100,7 @@ class Reader:
         self,
         key: str,
         prefix: str | None,
-        ttl_seconds: Duration | None,
+        age: float | None,
         options: Mapping[str, Any] | None,
         *,
         way: Literal["read", "mapped", "lazy"] = "read",
@@ -114,23 +112,17 @@ class Reader:
         overtook this read, it starts anew, or gives `OVERTAKEN` to who asked for the
         generation ``first``; else the entry is at fault.
         """
-        if (
-            way == "read"
-            and options is None
-            and prefix is None
-            and ttl_seconds is UNSET
-            and first is None
-        ):
+        if way == "read" and options is None and prefix is None and age is UNSET and first is None:
             return self.read_by_key(key)
         if is_off():
             return MISS
-        return self._read_stored(key, prefix, ttl_seconds, options, way, first)
+        return self._read_stored(key, prefix, age, options, way, first)
 
     def _read_stored(
         self,
         key: str,
         prefix: str | None,
-        ttl_seconds: Duration | None,
+        age: float | None,
         options: Mapping[str, Any] | None,
         way: Literal["read", "mapped", "lazy"],
         first: StoredPayload | None,
@@ -140,8 +132,8 @@ class Reader:
         stored = self._engine.backend.find(key) if first is None else first
         for _ in range(_TRIES):
             if stored is None or (
-                (stored[6] is not None or prefix is not None or ttl_seconds is not UNSET)
-                and not is_current(stored, prefix, ttl_seconds)
+                (stored[6] is not None or prefix is not None or age is not UNSET)
+                and not is_current(stored, prefix, age)
             ):
                 break
             try:
@@ -241,7 +233,7 @@ class Reader:
         self,
         key: str,
         prefix: str | None,
-        ttl_seconds: Duration | None,
+        age: float | None,
         options: Mapping[str, Any] | None,
     ) -> tuple[Any, Entry | None]:
         """The value and the entry of the same generation, or `MISS` and None."""
@@ -252,18 +244,18 @@ class Reader:
             if entry is None:
                 break
             first = stored_payload(entry)
-            value = self.read(key, prefix, ttl_seconds, options, first=first)
+            value = self.read(key, prefix, age, options, first=first)
             if value is not OVERTAKEN:
                 return (MISS, None) if value is MISS or value is KEPT else (value, entry)
         self.missed(key)
         return MISS, None
 
-    def standing(self, key: str, prefix: str | None, ttl_seconds: Duration | None) -> Entry | None:
+    def standing(self, key: str, prefix: str | None, age: float | None) -> Entry | None:
         """The entry, if it would be read."""
         from cacheness.backends.base import stored_payload
 
         entry = None if is_off() else self._engine.backend.get_entry(key)
-        if entry is not None and is_current(stored_payload(entry), prefix, ttl_seconds):
+        if entry is not None and is_current(stored_payload(entry), prefix, age):
             return entry
         return None
 
@@ -295,7 +287,7 @@ class Reader:
         return Faults(self._engine)
 
 
-def is_current(stored: StoredPayload, prefix: str | None, ttl_seconds: Duration | None) -> bool:
+def is_current(stored: StoredPayload, prefix: str | None, age: float | None) -> bool:
     """Whether the entry is of that prefix, has not expired and is young enough."""
     now = time()
     expires_at = stored[6]
@@ -303,7 +295,6 @@ def is_current(stored: StoredPayload, prefix: str | None, ttl_seconds: Duration 
         return False
     if prefix is not None and stored[13] != prefix:
         return False
-    if ttl_seconds is UNSET or ttl_seconds is None:
+    if age is UNSET or age is None:
         return True
-    longest = parse_ttl(ttl_seconds)
-    return longest is None or max(0.0, now - stored[14]) < longest
+    return max(0.0, now - stored[14]) < age

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from xxhash import xxh3_128_hexdigest
 
 from cacheness.compressors.auto import SMALLEST
-from cacheness.errors import CannotHandleError
 from cacheness.generations import new_generation
 from cacheness.keys.summary import summarise_params
 from cacheness.payloads.checksum import FAST
@@ -62,8 +61,8 @@ class SmallPut:
         if loaded.dumps_plain is None or loaded.name in engine.config.handler_options:
             return False
         try:
-            payload = loaded.dumps_plain(obj)
-        except CannotHandleError:
+            payload = loaded.dumps_plain(obj) if loaded.handler.can_handle(obj) else None
+        except Exception:  # noqa: BLE001  # the long way tells of what an author's code raises
             return False
         if payload is None:
             return False

@@ -215,7 +215,7 @@ class PostgresBackend(MetadataBackend):
         for row in self._pages(self._statements.keys, 0):
             yield row[0]
 
-    def query_meta(self, **filters: Any) -> Iterator[str]:
+    def query_meta(self, /, **filters: Any) -> Iterator[str]:
         from cacheness.filters import Filter
         from cacheness_postgres.selection import select_keys
 

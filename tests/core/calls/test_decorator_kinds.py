@@ -71,6 +71,22 @@ def test_parameters_may_have_any_name(cache):
     assert f.cache_info() == (1, 1, 0)
 
 
+@pytest.mark.parametrize("word", ["self", "args", "function", "cache_key"])
+def test_what_asks_about_a_call_takes_parameters_of_any_name(cache, word):
+    @cached(cache=cache)
+    def f(**named):
+        return named
+
+    call = {word: 1}
+
+    assert f.cache_refresh(**call) == call
+    assert f.is_cached(**call)
+    assert f.cache_explain(**call).verdict == "hit"
+    assert f.cache_ref(**call).get() == call
+    assert f.cache_key(**call) != f.cache_key(other=1)
+    assert f.cache_invalidate(**call)
+
+
 def test_partials_count_what_they_hold(cache, calls):
     def f(a, b, c=0):
         calls.append((a, b, c))
@@ -173,6 +189,11 @@ def test_what_cant_be_called_is_told_where_to_put_the_decorator(cache, thing):
         {"cache_exceptions": (ValueError, 0)},
         {"memory": "much"},
         {"code": "sometimes"},
+        {"code": 5},
+        {"prefix": 5},
+        {"key_prefix": 5},
+        {"ignore": 5},
+        {"tags": 5},
     ],
 )
 def test_an_option_that_cant_work_is_refused_at_the_definition(cache, options):
@@ -181,5 +202,10 @@ def test_an_option_that_cant_work_is_refused_at_the_definition(cache, options):
 
 
 def test_an_option_that_does_not_exist_is_refused(cache):
-    with pytest.raises(TypeError, match="ttl"):
+    with pytest.raises(TypeError, match="no option 'ttl'; there are: cache, .*ttl_seconds"):
         cached(lambda a: a, cache=cache, ttl=5)
+
+
+def test_what_is_no_cache_is_refused_at_the_definition(tmp_path):
+    with pytest.raises(TypeError, match="give a UnifiedCache"):
+        cached(cache=str(tmp_path))

@@ -22,6 +22,19 @@ def test_entries_go_through_a_file_into_another_cache(as_json, store, tmp_path):
     assert as_json("import", file, "-d", other)["skipped"] == 2
 
 
+def test_where_there_is_no_cache_yet_it_is_said_how_to_make_one(run, store, tmp_path):
+    run("export", tmp_path / "all.tar", "-d", store)
+
+    for command in (
+        ("import", tmp_path / "all.tar", "-d", tmp_path / "none"),
+        ("copy", tmp_path / "none", "-d", store),
+    ):
+        done = run(*command)
+        assert done.exit_code == 2
+        assert "or have it made by --create" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_export_asks_before_it_replaces_a_file(run, store, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("precious")

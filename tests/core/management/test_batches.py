@@ -265,6 +265,13 @@ def test_one_name_is_not_many(cache, wrong):
         cache.delete_batch(wrong)
 
 
+@pytest.mark.parametrize("pairs", [[1], ["ab"], [(1,)], [(1, "a", "b")], {"ab": 1}])
+def test_what_is_no_pair_is_refused_and_nothing_is_stored(cache, pairs):
+    with pytest.raises(TypeError, match="pairs of a value and its name"):
+        cache.put_batch(pairs)
+    assert len(cache) == 0
+
+
 @pytest.mark.parametrize("wrong", [3, None, b"k", {1: 2}])
 def test_what_is_no_name_is_refused(cache, wrong):
     with pytest.raises(TypeError, match="name"):

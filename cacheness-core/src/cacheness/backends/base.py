@@ -304,7 +304,7 @@ class MetadataBackend(ABC):
         """The bytes of all payloads as stored."""
         return sum(summary["stored_bytes"] for summary in self.iter_entry_summaries())
 
-    def query_meta(self, **filters: Any) -> Iterator[str]:
+    def query_meta(self, /, **filters: Any) -> Iterator[str]:
         """The cache keys of the entries that the filters select, oldest first."""
         from cacheness.filters import Filter
 

@@ -166,7 +166,7 @@ class JsonBackend(MetadataBackend):
         with self._reading() as space:
             return space.table.total_size
 
-    def query_meta(self, **filters: Any) -> Iterator[str]:
+    def query_meta(self, /, **filters: Any) -> Iterator[str]:
         from cacheness.filters import Filter
 
         selected = Filter.parse(filters)

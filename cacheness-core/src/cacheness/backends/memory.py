@@ -127,7 +127,7 @@ class MemoryBackend(MetadataBackend):
     def total_size(self) -> int:
         return self._store.table(self._namespace).total_size
 
-    def query_meta(self, **filters: Any) -> Iterator[str]:
+    def query_meta(self, /, **filters: Any) -> Iterator[str]:
         from cacheness.filters import Filter
 
         selected = Filter.parse(filters)

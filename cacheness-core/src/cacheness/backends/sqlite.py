@@ -297,7 +297,7 @@ class SQLiteBackend(MetadataBackend):
 
         return total_size(self._connections, self._namespace)
 
-    def query_meta(self, **filters: Any) -> Iterator[str]:
+    def query_meta(self, /, **filters: Any) -> Iterator[str]:
         from cacheness.backends.sqlite_bulk import query
         from cacheness.filters import Filter
 

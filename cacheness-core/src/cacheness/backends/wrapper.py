@@ -394,7 +394,7 @@ class MemoryCacheWrapper(MetadataBackend):
     def total_size(self) -> int:
         return self.backend.total_size()
 
-    def query_meta(self, **filters: Any) -> Iterator[str]:
+    def query_meta(self, /, **filters: Any) -> Iterator[str]:
         return self.backend.query_meta(**filters)
 
     def query_where(self, filter: Filter, expression: Any) -> Iterator[str]:

@@ -76,7 +76,7 @@ async def {name}{signature}:
         finally:
             await source.aclose()
 
-    def cache_refresh(self, *args: Any, **kwargs: Any) -> Any:
+    def cache_refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         params = self.params_of(args, kwargs)
         miss = Miss(self.key_of_params(params), keep=True)
         return self._computed(miss, params, args, kwargs, 0)

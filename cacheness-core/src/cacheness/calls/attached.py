@@ -58,7 +58,7 @@ class CachedMethod:
         self._wrapper = wrapper
         self.__wrapped__ = wrapper.__wrapped__  # type: ignore[attr-defined]  # by `attach`
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._wrapper(*args, **kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:

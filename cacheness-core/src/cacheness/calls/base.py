@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cacheness.calls.binding import Binding
 from cacheness.calls.digests import StoredDigests
-from cacheness.calls.options import CallOptions
+from cacheness.calls.options import call_options
 from cacheness.defaults import default_cache
 from cacheness.errors import (
     CachenessError,
@@ -86,7 +86,7 @@ class Calls:
     ) -> None:
         self._given = (function, cache, options)
         self.function = function
-        self.options = CallOptions(**options)
+        self.options = call_options(options)
         self.name = function_name(function)
         self.hits = self.misses = self.errors = 0
         self._cache = cache
@@ -395,26 +395,26 @@ class Calls:
         """Remove all results of this function; give their number."""
         return self.engine.clear({"entry__function": self.name})
 
-    def cache_key(self, *args: Any, **kwargs: Any) -> str:
+    def cache_key(self, /, *args: Any, **kwargs: Any) -> str:
         """The cache key of this call."""
         return self.key_of_params(self.params_of(args, kwargs))
 
-    def cache_invalidate(self, *args: Any, **kwargs: Any) -> bool:
+    def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Remove the result of this call; whether there was one."""
         key = self.cache_key(*args, **kwargs)
         removed = [self.cache.invalidate(one) for one in self.keys_of_entries(key)]
         return any(removed)
 
-    def is_cached(self, *args: Any, **kwargs: Any) -> bool:
+    def is_cached(self, /, *args: Any, **kwargs: Any) -> bool:
         """Whether this call would be answered from the cache."""
         key = self.cache_key(*args, **kwargs)
         return any(self.cache.exists(one) for one in self.keys_of_entries(key))
 
-    def cache_refresh(self, *args: Any, **kwargs: Any) -> Any:
+    def cache_refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Compute this call anew, store the result and give it."""
         raise TypeError(f"{type(self).__name__} refreshes nothing")
 
-    def cache_explain(self, *args: Any, **kwargs: Any) -> Explanation:
+    def cache_explain(self, /, *args: Any, **kwargs: Any) -> Explanation:
         """Why this call would be answered from the cache or not; changes nothing."""
         from cacheness.explaining.explain import Call, explain
 
@@ -444,7 +444,7 @@ class Calls:
         )
         return adopt(self.cache, present, from_digest)
 
-    def cache_ref(self, *args: Any, **kwargs: Any) -> CacheRef[Any]:
+    def cache_ref(self, /, *args: Any, **kwargs: Any) -> CacheRef[Any]:
         """A small handle on the result of this call, which need not be stored yet."""
         from cacheness.calls.ref import CacheRef, Here
 

@@ -104,7 +104,7 @@ async def {name}{signature}:
             await to_thread(self.keep, miss.key, params, value, cost)
         return value
 
-    async def cache_refresh(self, *args: Any, **kwargs: Any) -> Any:
+    async def cache_refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         params = self.params_of(args, kwargs)
         key = await to_thread(self.key_of_params, params)
         return await self.compute(Miss(key, keep=True), params, args, kwargs)

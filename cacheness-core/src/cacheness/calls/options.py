@@ -9,7 +9,7 @@ from cacheness.outcomes import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Literal, TypeAlias, TypedDict
 
     from cacheness.config import Duration, Size
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         memory: bool | Size | Literal["shared"]
 
 
-__all__ = ["CallOptions"]
+__all__ = ["CallOptions", "call_options"]
 
 _MEMORY_BYTES = 64 << 20
 _KEPT_FOR_ERRORS = 7 * 86400.0
@@ -77,8 +77,8 @@ class CallOptions:
         mmap: bool = False,
         memory: bool | Size | Literal["shared"] = False,
     ) -> None:
-        self.prefix = prefix
-        self.key_prefix = key_prefix
+        self.prefix = _text("prefix", prefix)
+        self.key_prefix = _text("key_prefix", key_prefix)
         self.ttl_of = _function("ttl_seconds", ttl_seconds) if callable(ttl_seconds) else None
         self.ttl_seconds: float | None = UNSET
         if ttl_seconds is not UNSET and self.ttl_of is None:
@@ -87,7 +87,7 @@ class CallOptions:
         self.secret = _names("secret", secret)
         self.key = None if key is None else _function("key", key)
         self.version = version
-        self.code = code if not isinstance(code, str) else _one_of("code", code, "auto", "off")
+        self.code = _code(code)
         self.tags = _names("tags", tags)
         self.cache_if = None if cache_if is None else _function("cache_if", cache_if)
         self.exceptions, self.exceptions_ttl = _exceptions(cache_exceptions)
@@ -138,6 +138,20 @@ class CallOptions:
                 )
 
 
+def call_options(given: Mapping[str, Any]) -> CallOptions:
+    """The options that `cached` was given.
+
+    Raises:
+        ConfigError: An option can't work.
+        TypeError: There is no such option.
+    """
+    known = CallOptions.__init__.__kwdefaults__ or {}
+    for name in given:
+        if name not in known:
+            raise TypeError(f"cached has no option {name!r}; there are: cache, {', '.join(known)}")
+    return CallOptions(**given)
+
+
 def _one_of(name: str, value: Any, *allowed: str) -> Any:
     if value not in allowed:
         more = " or a list" if name == "code" else ""
@@ -146,10 +160,22 @@ def _one_of(name: str, value: Any, *allowed: str) -> Any:
     return value
 
 
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ConfigError(f"{name}={value!r} is no text: give a str")
+
+
+def _code(value: Any) -> Any:
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return _one_of("code", value, "auto", "off")
+    return value
+
+
 def _names(name: str, value: Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         raise ConfigError(f"{name}={value!r} is one str: give a tuple or list of them")
-    names = tuple(value)
+    names: tuple[Any, ...] = tuple(value) if hasattr(value, "__iter__") else (value,)
     if not all(isinstance(one, str) for one in names):
         raise ConfigError(f"{name}={value!r} is no list of names: give a tuple of str")
     return names

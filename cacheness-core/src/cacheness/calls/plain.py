@@ -76,7 +76,7 @@ def {name}{signature}:
             self.keep(miss.key, params, value, cost)
         return value
 
-    def cache_refresh(self, *args: Any, **kwargs: Any) -> Any:
+    def cache_refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         params = self.params_of(args, kwargs)
         return self.compute(Miss(self.key_of_params(params), keep=True), params, args, kwargs)
 

@@ -63,7 +63,7 @@ def {name}{signature}:
             miss.key = self.key_of_params(params)
         return (yield from self._computed(miss, params, args, kwargs, given))
 
-    def cache_refresh(self, *args: Any, **kwargs: Any) -> Any:
+    def cache_refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         params = self.params_of(args, kwargs)
         miss = Miss(self.key_of_params(params), keep=True)
         return self._computed(miss, params, args, kwargs, 0)

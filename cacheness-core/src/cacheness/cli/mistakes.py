@@ -19,7 +19,16 @@ from cacheness.errors import (
     SignatureError,
 )
 
-__all__ = ["DONE", "FOUND", "MISTAKE", "UNAVAILABLE", "MistakeError", "complain", "guarded"]
+__all__ = [
+    "DONE",
+    "FOUND",
+    "MISTAKE",
+    "UNAVAILABLE",
+    "MistakeError",
+    "NoCacheError",
+    "complain",
+    "guarded",
+]
 
 DONE = 0
 """All well."""
@@ -41,6 +50,10 @@ _OF_THE_CALLER = (
 
 class MistakeError(CachenessError):
     """The command was called in a way that can't work."""
+
+
+class NoCacheError(MistakeError):
+    """There is no cache where the command was told to look."""
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cacheness.cli.command import Call
-from cacheness.cli.mistakes import DONE, FOUND, MistakeError
+from cacheness.cli.mistakes import DONE, FOUND, MistakeError, NoCacheError
 from cacheness.cli.options import Filters, Function, Prefix, Tags, Target, Yes
 from cacheness.cli.selection import parse_filters
 from cacheness.cli.text import entries, size
 
 if TYPE_CHECKING:
+    from cacheness.core import UnifiedCache
     from cacheness.transfer.arrivals import Transferred
 
 __all__ = ["copy", "export", "import_"]
@@ -67,7 +68,7 @@ def import_(
     if trust:
         screen.confirm(f"Believe {path} whatever it holds?", yes=yes)
     with (
-        call.target.make() if create else call.target.open(read_only=False) as cache,
+        _receiver(call.target, create) as cache,
         screen.progress("importing") as progress,
     ):
         done = cache.import_(path, trust=trust, progress=progress)
@@ -105,11 +106,20 @@ def copy(
         if trust:
             screen.confirm(f"Believe {cache.config.cache_dir} whatever it holds?", yes=yes)
         with (
-            target.make() if create else target.open(read_only=False) as other,
+            _receiver(target, create) as other,
             screen.progress("copying") as progress,
         ):
             done = cache.copy_to(other, trust=trust, progress=progress, **selected)
     return _tell(call, done, "copied", f"to {os.fspath(to)}")
+
+
+def _receiver(target: Target, create: bool) -> UnifiedCache:
+    if create:
+        return target.make()
+    try:
+        return target.open(read_only=False)
+    except NoCacheError as error:
+        raise MistakeError(f"{error}, or have it made by --create") from None
 
 
 def _tell(call: Call, done: Transferred, verb: str, where: str) -> int:

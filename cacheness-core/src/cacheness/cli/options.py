@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from cacheness.cli.mistakes import MistakeError
+from cacheness.cli.mistakes import MistakeError, NoCacheError
 from cacheness.config import CacheConfig
 from cacheness.core import UnifiedCache
 
@@ -145,7 +145,7 @@ class Target:
         """The cache, which has to be there: a command makes none by the way.
 
         Raises:
-            MistakeError: There is none.
+            NoCacheError: There is none.
         """
         config = self.config(read_only=read_only)
         kind = config.metadata_backend
@@ -171,7 +171,7 @@ def _backend_of(directory: str) -> str:
 
 def _check_directory(directory: str, kind: str) -> None:
     if not os.path.exists(os.path.join(directory, _MARKER)):
-        raise MistakeError(
+        raise NoCacheError(
             f"there is no cache in {directory}: name one by --dir or CACHENESS_CACHE_DIR"
         )
     kept_by = _backend_of(directory)

@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cacheness.config import Duration
     from cacheness.engine import Engine
     from cacheness.many import Name
     from cacheness.progress import Progress
@@ -36,14 +35,15 @@ def put_batch(
 ) -> list[str]:
     """Write the payloads as they come, then record all their entries, or none."""
     from cacheness.keys.summary import summarise_params
+    from cacheness.management.details import checked_names
 
     engine.check_writable()
-    secret = tuple(secret)
+    secret = checked_names(secret, "secret")
     keys: list[str] = []
     total = len(pairs) if isinstance(pairs, Sized) else None
     with EntrySpool() as prepared, reporting(progress, total, "storing") as advance:
         try:
-            for obj, name in pairs:
+            for obj, name in map(_pair, pairs):
                 named = _params(name)
                 key = _key(name)
                 of_this = details
@@ -77,11 +77,11 @@ def get_batch(
     names: Iterable[Name],
     default: Any,
     prefix: str | None,
-    ttl_seconds: Duration | None,
+    age: float | None,
     options: Mapping[str, Any] | None,
 ) -> list[Any]:
     """Read all payloads by one statement, and then the value of each as `get` does."""
-    is_plain = prefix is None and options is None and ttl_seconds is UNSET
+    is_plain = prefix is None and options is None and age is UNSET
     keys = [_key(name) for name in _several(names)]
     payloads = {} if is_off() or not keys else engine.backend.find_many(list(dict.fromkeys(keys)))
     values = []
@@ -94,9 +94,9 @@ def get_batch(
             continue
         value = engine.reader.read_found(key, first) if is_plain else MISS
         if value is MISS:
-            value = engine.reader.read(key, prefix, ttl_seconds, options, first=first)
+            value = engine.reader.read(key, prefix, age, options, first=first)
         if value is OVERTAKEN:
-            value = engine.reader.read(key, prefix, ttl_seconds, options)
+            value = engine.reader.read(key, prefix, age, options)
         values.append(default if value is MISS or value is KEPT else value)
     return values
 
@@ -118,6 +118,15 @@ def delete_batch(
             Filter.parse({"entry__cache_key__in": keys, "prefix": prefix})
         )
     return engine.dispose(removed, "invalidate", progress)
+
+
+def _pair(pair: object) -> tuple[Any, Any]:
+    if isinstance(pair, (tuple, list)) and len(pair) == 2:
+        return pair[0], pair[1]
+    raise TypeError(
+        f"put_batch takes pairs of a value and its name, not a {type(pair).__name__}: give "
+        '[(value, "key"), (value, {"a": 1})]'
+    )
 
 
 def _several(names: Iterable[Name]) -> Iterable[Name]:

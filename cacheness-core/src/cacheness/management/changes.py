@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from cacheness.config import Duration
     from cacheness.engine import Engine
     from cacheness.entry import Entry
 
@@ -53,13 +52,13 @@ def pop(
     engine: Engine,
     key: str,
     prefix: str | None,
-    ttl_seconds: Duration | None,
+    age: float | None,
     options: Mapping[str, Any] | None,
 ) -> Any:
     """Read an entry and remove it; of several that do so at once, one gets it."""
     engine.check_writable()
     while True:
-        value, entry = engine.reader.read_entry(key, prefix, ttl_seconds, options)
+        value, entry = engine.reader.read_entry(key, prefix, age, options)
         if entry is None:
             return MISS
         removed = engine.backend.delete_entry(key, if_generation=entry.generation)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["checked_changes", "checked_details"]
+__all__ = ["checked_changes", "checked_details", "checked_names"]
 
 
 def checked_details(
@@ -35,7 +35,9 @@ def checked_details(
     if named:
         from cacheness.keys.summary import summarise_params
 
-        details["params"] = summarise_params(named, _names(secret, "secret") if secret else ())
+        details["params"] = summarise_params(
+            named, checked_names(secret, "secret") if secret else ()
+        )
     if prefix:
         details["prefix"] = _text(prefix, "prefix")
     if description:
@@ -43,7 +45,7 @@ def checked_details(
     if custom_metadata is not None:
         details["custom_metadata"] = _custom(custom_metadata)
     if tags:
-        details["tags"] = _names(tags, "tags")
+        details["tags"] = checked_names(tags, "tags")
     if cost_seconds is not None:
         details["cost_seconds"] = _seconds(cost_seconds)
     if pin:
@@ -68,8 +70,21 @@ def checked_changes(
     if custom_metadata is not UNSET:
         changes["custom_metadata"] = _custom(custom_metadata)
     if tags is not UNSET:
-        changes["tags"] = _names(tags, "tags")
+        changes["tags"] = checked_names(tags, "tags")
     return changes
+
+
+def checked_names(value: Iterable[str], name: str) -> tuple[str, ...]:
+    """Several words of the caller's.
+
+    Raises:
+        ConfigError: They are no words, or only one.
+    """
+    if isinstance(value, str):
+        raise ConfigError(f"{name}={value!r} is one str: give a tuple or list of them")
+    if not hasattr(value, "__iter__"):
+        raise ConfigError(f"{name}={value!r} is no list of names: give a tuple of str")
+    return tuple(_text(one, name) for one in value)
 
 
 def _text(value: object, name: str) -> str:
@@ -82,12 +97,6 @@ def _text(value: object, name: str) -> str:
             if "\0" not in value:
                 return str(value)
     raise ConfigError(f"{name}={value!r} is no text: give a str of UTF-8 without NUL")
-
-
-def _names(value: Iterable[str], name: str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ConfigError(f"{name}={value!r} is one str: give a tuple or list of them")
-    return tuple(_text(one, name) for one in value)
 
 
 def _seconds(value: object) -> float:

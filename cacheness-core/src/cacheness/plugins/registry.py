@@ -168,25 +168,37 @@ class Registry:
             self._compressors[name] = found
         return found
 
+    def check_names(self, compressor: str, blob_backend: str | None) -> None:
+        """Make sure that there is what a cache names and needs later; nothing is imported.
+
+        Raises:
+            ConfigError: None is registered of that name.
+        """
+        self._registered("cacheness_compressors", builtins.COMPRESSORS, compressor)
+        if blob_backend is not None:
+            self._registered("cacheness_blob_backends", builtins.BLOB_BACKENDS, blob_backend)
+
     def _backend(self, hook: str, core: dict[str, str], name: str) -> Callable[..., Any]:
         target: Callable[..., Any] = self._target(hook, core, name)
         return target
 
     def _target(self, hook: str, core: dict[str, str], name: str) -> Any:
-        if name in core:
-            target: Any = core[name]
-        else:
-            table = self.discovered()[hook]
-            if name not in table.specs:
-                raise ConfigError(
-                    f"there is no {HOOKS[hook]} {name!r}; installed are: "
-                    f"{', '.join(sorted(table.specs))}"
-                )
-            target = table.specs[name].target
+        target = self._registered(hook, core, name)
         try:
             return load_target(target)
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"the {HOOKS[hook]} {name!r} can't be loaded: {error}") from error
+
+    def _registered(self, hook: str, core: dict[str, str], name: str) -> Any:
+        if name in core:
+            return core[name]
+        table = self.discovered()[hook]
+        if name not in table.specs:
+            raise ConfigError(
+                f"there is no {HOOKS[hook]} {name!r}; installed are: "
+                f"{', '.join(sorted(table.specs))}"
+            )
+        return table.specs[name].target
 
     def _load(self, name: str, target: Any, distribution: str, *, typed: bool) -> LoadedHandler:
         found = load_target(target)
