@@ -111,14 +111,24 @@ class Computation:
             return value  # type: ignore[no-any-return]  # what was stored under this name
         if not self._keeps(value):
             return function()
-        with self._cache.engine.flights.hold(self._key, self._timeout):
+        hold = self._cache.engine.flights.hold(self._key, self._timeout)
+        failed = True
+        try:
+            hold.__enter__()
             value = self.look_again()
-            if self._is_found(value):
-                return value  # type: ignore[no-any-return]  # the same
-            start = perf_counter()
-            result = function()
-            self.keep(value, result, perf_counter() - start)
-            return result
+            if not self._is_found(value):
+                start = perf_counter()
+                result = function()
+                self.keep(value, result, perf_counter() - start)
+                value = result
+            failed = False
+            return value  # type: ignore[no-any-return]  # what was stored under this name
+        finally:
+            try:
+                hold.leave(failed=failed)
+            except BaseException:
+                hold.leave(failed=failed)
+                raise
 
     async def run_in_task(self, function: Callable[[], Any], pool: Runs, value: Any) -> Any:
         """`run`, with every step that could block in a thread of the pool.

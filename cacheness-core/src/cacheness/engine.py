@@ -197,11 +197,19 @@ class Engine:
     @property
     def flights(self) -> Flights:
         """Who computes which entry; of use after a miss only."""
-        if self._flights is None:
-            from cacheness.flights.flight import Flights
+        flights = self._flights
+        return self._opened_flights() if flights is None else flights
 
-            self._flights = Flights(self.backend, self.config)
-        return self._flights
+    def _opened_flights(self) -> Flights:
+        """The one object of the cache: another one's lock file would stay open."""
+        from cacheness.flights.flight import Flights
+
+        with self._opening:
+            if self._flights is None:
+                self._flights = Flights(self.backend, self.config)
+                if self.closed:  # meanwhile, by another thread, which had nothing to close
+                    self._flights.close()
+            return self._flights
 
     def signer(self) -> Signer:
         """What signs and verifies here."""

@@ -109,3 +109,44 @@ def test_who_is_alone_may_use_statements_and_others_wait(tmp_path):
         assert not entered
     thread.join()
     assert entered[0] >= left
+
+
+CLOSED_IN_BETWEEN = """
+import os, sys, threading, time
+from cacheness import CacheClosedError, UnifiedCache
+
+def use(cache, number, ended):
+    try:
+        while True:
+            number += 1
+            cache.put_batch([([n], f"{n}") for n in range(9)])
+            for n in range(40):
+                cache.get(f"{n % 9}")
+            cache.get_or_compute(lambda: number, number=number)
+            list(cache.entries(number=3))
+    except CacheClosedError:
+        ended.append(1)
+
+ended = []
+for round in range(15):
+    cache = UnifiedCache(sys.argv[1], metadata_backend=sys.argv[2], memory_bytes=1_000_000)
+    threads = [threading.Thread(target=use, args=(cache, n << 20, ended)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.003 * round)
+    cache.close()
+    for thread in threads:
+        thread.join(30)
+held = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
+        if os.path.exists(f"/proc/self/fd/{n}")] if os.path.isdir("/proc/self/fd") else []
+print(len(ended), [path for path in held if path.endswith("keys.lock")])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_to_close_it_between_two_steps_ends_all_with_the_error_for_that(tmp_path, backend):
+    command = [sys.executable, "-W", "error", "-c", CLOSED_IN_BETWEEN, str(tmp_path), backend]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "60 []", "")

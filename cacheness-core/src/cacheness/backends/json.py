@@ -398,19 +398,26 @@ class JsonBackend(MetadataBackend):
                 "finaliser can't write to it in between: let it try again later"
             )
         operations: list[Operation] = []
-        self._writers.add(thread)
+        lock = self._locks.hold(_NAME, timeout=self._timeout)
         try:
-            with self._locks.hold(_NAME, timeout=self._timeout):
-                with self._mutex, self._caught_up(settled=True) as space:
-                    yield space, operations
-                    self._write(operations)
-                # Other threads may read on while this one waits for the disk.
-                if operations:
-                    self._journal.sync()
+            self._writers.add(thread)
+            lock.__enter__()
+            with self._mutex, self._caught_up(settled=True) as space:
+                yield space, operations
+                self._write(operations)
+            # Other threads may read on while this one waits for the disk.
+            if operations:
+                self._journal.sync()
         except OSError as error:
             raise self._unavailable(error) from error
         finally:
-            self._writers.discard(thread)
+            try:
+                lock.release()
+            except BaseException:
+                lock.release()  # an interrupt may have come before its first line
+                raise
+            finally:
+                self._writers.discard(thread)
 
     def _write(self, operations: list[Operation]) -> None:
         if not operations:

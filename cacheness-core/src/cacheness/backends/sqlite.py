@@ -144,8 +144,8 @@ class SQLiteBackend(MetadataBackend):
     def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
         """[hot] One statement, which is one transaction of its own.
 
-        It hands the row that it replaces to a function, which costs nothing where there
-        is none; `RETURNING` knows only the new one.
+        It hands the columns that it replaces to a function, which costs nothing where there
+        are none; `RETURNING` knows only the new ones.
         """
         from cacheness.backends.sqlite_rows import put_statement, row_of
 
@@ -178,20 +178,21 @@ class SQLiteBackend(MetadataBackend):
     def _put(self, statement: str, values: tuple[Any, ...], inline_bytes: int) -> Entry | None:
         """[hot] Put a row; give the entry that it displaced."""
         connections = self._connections
+        local = connections.local
         try:
-            displaced = connections.local.displaced
+            displaced = local.displaced
         except AttributeError:
             connections.connect()
-            displaced = connections.local.displaced
+            displaced = local.displaced
         mark = len(displaced)
         try:
             connections.change(statement, values, 2 + inline_bytes // _PAGE)
             if len(displaced) == mark:
                 return None
-            from cacheness.backends.sqlite_rows import entry_of
+            from cacheness.backends.sqlite_rows import displaced_rows, entry_of
 
             # The last, where the statement had to be tried again.
-            return entry_of(displaced[-1])
+            return entry_of(displaced_rows(displaced[mark:])[-1])
         finally:
             del displaced[mark:]
 
@@ -212,12 +213,13 @@ class SQLiteBackend(MetadataBackend):
         from cacheness.backends.sqlite_rows import put_statement, row_of
 
         names, values = row_of(entry)
+        displaced = self._connections.mine().displaced
+        mark = len(displaced)
         with self._connections.transaction() as execute:
             old = self.get_entry(entry.cache_key)
             if old is None or not if_absent:
                 execute(put_statement(names), values)
-                if old is not None:
-                    self._connections.local.displaced.pop()
+                del displaced[mark:]
                 write_record(execute, entry)
         return old
 
@@ -243,6 +245,8 @@ class SQLiteBackend(MetadataBackend):
 
         from cacheness.backends.sqlite_rows import put_statement, row_of
 
+        displaced = self._connections.mine().displaced
+        mark = len(displaced)
         with self._connections.transaction() as execute:
             entry = self.get_entry(cache_key)
             if entry is None or if_generation not in (None, entry.generation):
@@ -257,7 +261,7 @@ class SQLiteBackend(MetadataBackend):
                 write_record(execute, changed)
             else:
                 execute(put_statement(names), values)
-            self._connections.local.displaced.pop()
+            del displaced[mark:]
         return True
 
     def record_hits(self, hits: Mapping[str, tuple[int, float]]) -> None:

@@ -13,6 +13,7 @@ from cacheness.backends.sqlite_indexes import INDEXES, make_indexes
 from cacheness.backends.sqlite_rows import (
     RECORD,
     described,
+    displaced_rows,
     entry_of,
     put_statement,
     row_of,
@@ -73,8 +74,7 @@ def put_entries(connections: Connections, namespace: str, entries: Iterable[Entr
     rows = map(row_of, _noting_typed(entries, typed))
     # Most batches are whole before others have to wait for them.
     first = list(islice(rows, _AT_ONCE))
-    connections.connection()
-    displaced = connections.local.displaced
+    displaced = connections.mine().displaced
     mark = len(displaced)
     number = 0
     try:
@@ -90,7 +90,7 @@ def put_entries(connections: Connections, namespace: str, entries: Iterable[Entr
             if number >= _AT_ONCE:
                 count_in(execute, namespace)
         connections.wrote(number)
-        return list(map(entry_of, displaced[mark:]))
+        return list(map(entry_of, displaced_rows(displaced[mark:])))
     finally:
         del displaced[mark:]
 
@@ -218,9 +218,7 @@ def record_hits(
     connections: Connections, namespace: str, hits: Mapping[str, tuple[int, float]]
 ) -> None:
     """Add to the hits of entries."""
-    if not hasattr(connections.local, "ranking"):
-        connections.connection().create_function("cost_rank", 4, cost_rank, deterministic=True)
-        connections.local.ranking = True
+    connections.function("cost_rank", 4, cost_rank)
     statement = (
         "UPDATE entries SET hits = hits + ?1, accessed_at = max(accessed_at, ?2), worth = "
         "cost_rank(cost_seconds, stored_bytes, hits + ?1, max(accessed_at, ?2)) "

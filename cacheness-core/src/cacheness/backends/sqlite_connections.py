@@ -102,10 +102,11 @@ class Connections:
             self.connect()
             inside = local.inside
         cursors = local.cursors
-        inside.depth += 1
-        if is_pausing():
-            inside.wait()
+        outside = inside.depth
         try:
+            inside.depth = outside + 1
+            if is_pausing():
+                inside.wait()
             cursor = cursors.pop() if cursors else local.connection.cursor()
             row = cursor.execute(statement, values).fetchone()
         except sqlite3.Error as error:
@@ -114,7 +115,7 @@ class Connections:
         else:
             cursors.append(cursor)
         finally:
-            inside.depth -= 1
+            inside.depth = outside  # also where an interrupt came before it was another
         return row
 
     def rows(self, statement: str, values: Row = (), *, pages: int = 0) -> list[Any]:
@@ -123,13 +124,15 @@ class Connections:
         Where it changes something, ``pages`` says how many pages of the file, roughly.
         """
         connection = self.connection()
-        with statements_of_this_thread():
-            try:
-                rows = connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                rows = self._retried(
-                    error, lambda: connection.execute(statement, values).fetchall()
-                )
+        inside = statements_of_this_thread()
+        outside = inside.depth
+        try:
+            inside.enter()
+            rows = connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            rows = self._retried(error, lambda: connection.execute(statement, values).fetchall())
+        finally:
+            inside.depth = outside
         self.wrote(pages)
         return rows
 
@@ -142,15 +145,16 @@ class Connections:
             self.connect()
             inside = local.inside
         connection = local.connection
-        inside.depth += 1
-        if is_pausing():
-            inside.wait()
+        outside = inside.depth
         try:
+            inside.depth = outside + 1
+            if is_pausing():
+                inside.wait()
             changed: int = connection.execute(statement, values).rowcount
         except sqlite3.Error as error:
             changed = self._retried(error, lambda: connection.execute(statement, values).rowcount)
         finally:
-            inside.depth -= 1
+            inside.depth = outside
         self.wrote(pages)
         return changed
 
@@ -175,17 +179,21 @@ class Connections:
     def _watch(self) -> ChangeWatch:
         from cacheness.backends.sqlite_token import ChangeWatch
 
-        self.connection()
+        local = self.mine()
         self.rows("SELECT 1 FROM entries LIMIT 1")  # opens the index of the log
         # Without WAL there is no index of it that could tell.
-        identity = self.local.identity if self.journal == "wal" else None
+        identity = local.identity if self.journal == "wal" else None
         watch = ChangeWatch(self.path, identity, lambda: self.row("PRAGMA data_version", ())[0])
-        self.local.watch = watch
+        local.watch = watch
         return watch
 
     def may_begin(self) -> bool:
         """Whether this thread may begin a transaction that writes."""
-        return not self.read_only and not self.connection().in_transaction
+        connection = self.connection()
+        try:
+            return not self.read_only and not connection.in_transaction
+        except sqlite3.Error as error:
+            raise self.failure(error) from error
 
     def failure(self, error: sqlite3.Error) -> Exception:
         """The error of the contract for one of SQLite's."""
@@ -259,28 +267,54 @@ class Connections:
             connection = self.connect()
         return connection
 
+    def mine(self) -> Any:
+        """This thread's connection with what belongs to it, see `connect`.
+
+        Whoever needs it twice keeps it: another thread may close the cache in between, and
+        then this object has no connection any more.
+        """
+        local = self.local
+        if not hasattr(local, "connection"):
+            self.connect()
+        return local
+
+    def function(self, name: str, arguments: int, function: Callable[..., Any]) -> None:
+        """Have this thread's statements know a function, which gives the same for the same."""
+        local = self.mine()
+        if hasattr(local, name):
+            return
+        try:
+            local.connection.create_function(name, arguments, function, deterministic=True)
+        except sqlite3.Error as error:
+            raise self.failure(error) from error
+        setattr(local, name, True)
+
     def connect(self) -> sqlite3.Connection:
         """Open this thread's connection."""
         inside = statements_of_this_thread()
-        displaced: list[Row] = []
+        displaced: list[object] = []
         with inside, self._lock:
             if self._closed:
                 raise CacheClosedError("the cache is closed")
+            local = self.local  # which a close replaces
             before = self._identity()
             connection = self.open(displaced)
             identity = before or self._identity()
             self._close_those_of_ended_threads()
             self._connections[id(connection)] = connection, inside
-        local = self.local
-        local.connection, local.cursors, local.inside = connection, [], inside
         local.displaced, local.identity = displaced, identity
+        local.connection, local.cursors, local.inside = connection, [], inside
         # Goes with the thread, which says that its connection is nobody's any more.
         local.thread = _Thread()
         finalize(local.thread, self._ended.append, id(connection)).atexit = False
         return connection
 
-    def open(self, displaced: list[Row]) -> sqlite3.Connection:
-        """Open a connection that is the caller's; what a put replaces goes to the list."""
+    def open(self, displaced: list[object]) -> sqlite3.Connection:
+        """Open a connection that is the caller's; what a put replaces goes to the list.
+
+        By a function that is none of Python's: in one of those an interrupt can come, which
+        SQLite would replace by an error of its own.
+        """
         _check_files(self.path)
         try:
             connection = sqlite3.connect(
@@ -297,12 +331,7 @@ class Connections:
                 raise
         except sqlite3.Error as error:
             raise self.failure(error) from error
-
-        def keep(generation: int, *old: Any) -> int:
-            displaced.append(old)
-            return generation
-
-        connection.create_function("displaced", -1, keep)
+        connection.create_function("displaced", 1, displaced.append)
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
@@ -511,7 +540,7 @@ class _Turns:
 class _Transaction:
     """``BEGIN IMMEDIATE`` to ``COMMIT``, rolled back where the body raises."""
 
-    __slots__ = ("_connection", "_inside", "_of", "_pages", "_timeout")
+    __slots__ = ("_connection", "_inside", "_of", "_outside", "_pages", "_timeout")
 
     def __init__(self, of: Connections, pages: int, timeout: float) -> None:
         self._of = of
@@ -521,25 +550,34 @@ class _Transaction:
     def __enter__(self) -> Execute:
         self._connection = self._of.connection()
         self._inside = statements_of_this_thread()
-        self._inside.__enter__()
+        self._outside = self._inside.depth
         try:
+            self._inside.enter()
             begin = self._connection.execute
             try:
                 begin("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
                 self._of._retried(error, lambda: begin("BEGIN IMMEDIATE"), self._timeout)
         except BaseException:
-            if self._connection.in_transaction:  # interrupted as it had begun
-                self._connection.execute("ROLLBACK")
-            self._inside.__exit__()
+            self._undo()
             raise
-        return self._connection.execute
+        return begin
+
+    def _undo(self) -> None:
+        """Leave nothing of a beginning that failed, or that was interrupted."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.ProgrammingError:
+            return  # closed by another thread before it had begun
+        finally:
+            self._inside.depth = self._outside
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             failed = self._end(error)
         finally:
-            self._inside.__exit__()
+            self._inside.depth = self._outside
         if failed is not None:
             raise self._of.failure(failed) from failed
         if error is None:

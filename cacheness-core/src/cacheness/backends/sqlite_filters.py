@@ -76,16 +76,13 @@ class Selection:
         columns = {name if name in _COLUMNS else "details" for name in fields}
         self._columns = tuple(sorted(columns))
         _living[id(self)] = self
-        connection = connections.connection()
-        if not hasattr(connections.local, "matching"):
-            self.register(connection)
-            connections.local.matching = True
+        connections.function(_MATCHES, -1, _matches)
         self.values.append(id(self))
-        return f"cacheness_matches(?, {', '.join(self._columns)})"
+        return f"{_MATCHES}(?, {', '.join(self._columns)})"
 
     def register(self, connection: sqlite3.Connection) -> None:
         """Make what selections call known to one more connection."""
-        connection.create_function("cacheness_matches", -1, _matches)
+        connection.create_function(_MATCHES, -1, _matches)
 
     def matches(self, row: Sequence[Any]) -> bool:
         """Whether these columns, read from a row, fulfil what SQL can't have the last word on."""
@@ -100,6 +97,7 @@ class Selection:
         return all(condition.matches(fields) for condition in self._looked_at)
 
 
+_MATCHES = "cacheness_matches"
 _living: WeakValueDictionary[int, Selection] = WeakValueDictionary()
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "RECORD",
     "SCHEMA",
     "described",
+    "displaced_rows",
     "entry_of",
     "insert_statement",
     "put_statement",
@@ -230,16 +231,17 @@ _put_statements: dict[tuple[str, ...], str] = {}
 def put_statement(names: tuple[str, ...]) -> str:
     """[hot] The statement that puts a row of these columns in the place of what is there.
 
-    Where there was something, it calls the function ``displaced`` with the new generation,
-    which that has to return, and the old row's `RECORD`.
+    Where there was something, it calls the function ``displaced`` with each column of the
+    old row's `RECORD`, see `displaced_rows`. That function gives NULL, so `coalesce` calls
+    it for one after the other, and comes to the new generation.
     """
     try:
         return _put_statements[names]
     except KeyError:
         replaced = [name for name in COLUMNS if name not in ("namespace", "cache_key")]
-        old = ", ".join(f"entries.{name}" for name in _RECORD)
+        old = ", ".join(f"displaced(entries.{name})" for name in _RECORD)
         changes = [
-            f"generation = displaced(excluded.generation, {old})"
+            f"generation = coalesce({old}, excluded.generation)"
             if name == "generation"
             else f"{name} = excluded.{name}"
             for name in replaced
@@ -249,6 +251,12 @@ def put_statement(names: tuple[str, ...]) -> str:
             f"DO UPDATE SET {', '.join(changes)}"
         )
         return _put_statements.setdefault(names, statement)
+
+
+def displaced_rows(columns: Sequence[Any]) -> list[Sequence[Any]]:
+    """The rows that put statements displaced, of the columns that they handed out."""
+    width = len(_RECORD)
+    return [columns[start : start + width] for start in range(0, len(columns), width)]
 
 
 def insert_statement(names: tuple[str, ...]) -> str:

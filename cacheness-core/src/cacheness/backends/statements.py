@@ -34,12 +34,20 @@ class Statements:
         self.depth = 0
 
     def __enter__(self) -> None:
-        self.depth += 1
-        if _alone:
-            self.wait()
+        self.enter()
 
     def __exit__(self, *exception: object) -> None:
         self.depth -= 1
+
+    def enter(self) -> None:
+        """Go inside once more; the caller sets ``depth`` back to what it was, in a `finally`.
+
+        An interrupt may keep a method from being called, `__exit__` too, but not that: a
+        mark that stayed would have every fork and every close wait for its thread.
+        """
+        self.depth += 1
+        if _alone:
+            self.wait()
 
     def wait(self) -> None:
         """Let a fork or a close go first, unless this thread is inside another statement."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from time import perf_counter
 
 from cacheness.calls.base import Calls, Miss
@@ -12,6 +11,8 @@ from cacheness.errors import CachenessError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from cacheness.flights.flight import Hold
 
 __all__ = ["PlainCalls"]
 
@@ -36,15 +37,28 @@ def {name}{signature}:
         known = self._known_otherwise(miss, params, args, kwargs)
         if known is not miss:
             return known
-        with ExitStack() as stack:
-            if self.waits(miss) and self._hold(stack, miss):
+        hold = self._hold(miss) if self.waits(miss) else None
+        if hold is None:
+            return self.compute(miss, params, args, kwargs)
+        failed = True
+        try:
+            if self._entered(hold):
                 again = self.look_again(miss.key)
                 if again.__class__ is not Miss:
+                    failed = False
                     return again
                 if self.options.exceptions:
                     self._raise_known(miss)
                 miss = again
-            return self.compute(miss, params, args, kwargs)
+            value = self.compute(miss, params, args, kwargs)
+            failed = False
+            return value
+        finally:
+            try:
+                hold.leave(failed=failed)
+            except BaseException:
+                hold.leave(failed=failed)
+                raise
 
     def compute(
         self, miss: Miss, params: dict[str, Any] | None, args: tuple[Any, ...], kwargs: Any
@@ -102,10 +116,19 @@ def {name}{signature}:
         if known is not None:
             raise known
 
-    def _hold(self, stack: ExitStack, miss: Miss) -> bool:
+    def _hold(self, miss: Miss) -> Hold | None:
+        """What lets this call wait for whoever computes it; None where nobody can be asked."""
+        try:
+            return self.engine.flights.hold(miss.key, self.options.flight_timeout)
+        except (CachenessError, OSError) as error:
+            self.errors += 1
+            self.failed(error)
+            return None
+
+    def _entered(self, hold: Hold) -> bool:
         """Wait for whoever computes this call; False where nobody can be asked."""
         try:
-            stack.enter_context(self.engine.flights.hold(miss.key, self.options.flight_timeout))
+            hold.__enter__()
         except (CachenessError, OSError) as error:
             self.errors += 1
             self.failed(error)

@@ -72,14 +72,18 @@ class FileLocks:
         return FileLock(self._site, name, timeout)
 
     def close(self) -> None:
-        """Release the lock file; locks that are still held stay held. Usable again after."""
+        """Release the lock file; locks that are still held stay held.
+
+        Who waits for a lock meanwhile still gets it; after it, the file is open only while a
+        lock is held.
+        """
         self._site.close()
 
 
 class FileLock:
     """One name's lock, held at most once at a time; made by `FileLocks.hold`."""
 
-    __slots__ = ("_file", "_name", "_offset", "_site", "_timeout")
+    __slots__ = ("_file", "_mutex", "_name", "_offset", "_site", "_timeout")
 
     def __init__(self, site: _Site, name: LockName, timeout: float | None) -> None:
         self._site = site
@@ -87,6 +91,7 @@ class FileLock:
         self._timeout = timeout
         self._offset = _offset(name)
         self._file: _LockFile | None = None
+        self._mutex: _Mutex | None = None
 
     def acquire(self, timeout: float | None = None) -> bool:
         """Take the lock, waiting up to ``timeout`` seconds (None: for ever); False in vain.
@@ -106,6 +111,7 @@ class FileLock:
                     # Where the directory was removed and made again meanwhile, a lock on
                     # the old file excludes nobody.
                     if file.identity == _identity(self._site.path):
+                        self._mutex = file.mutex(self._offset)
                         self._file = file
                         return True
                 finally:
@@ -117,10 +123,21 @@ class FileLock:
             ) from error
 
     def release(self) -> None:
-        """Give the lock up; does nothing in a child that was forked while it was held."""
-        file, self._file = self._file, None
+        """Give the lock up; does nothing in a child that was forked while it was held.
+
+        Where an interrupt kept it from its end, it may be called again.
+        """
+        file = self._file
         if file is not None and file.fork == _fork:
-            _give_back(file, self._offset, taken=True)
+            mutex = self._mutex
+            if mutex is not None:
+                file.unlock(self._offset)
+                # No interrupt comes between these two.
+                self._mutex = None
+                mutex.lock.release()
+            self._file = None
+            file.end(self._offset)
+        self._file = None
 
     def __enter__(self) -> None:
         if not self.acquire(self._timeout):
@@ -147,19 +164,33 @@ class Mutexes:
         with self._guard:
             mutex = self._by_name.setdefault(name, _Mutex())
             mutex.users += 1
-        taken = False
+        taken: list[bool] = []
         try:
-            taken = mutex.lock.acquire(timeout=_for_acquire(timeout))
-        finally:
-            if not taken:
-                self._leave(name, mutex)
-        return taken
+            # Taken and noted by one call of C: an interrupt comes before both or after both.
+            taken.extend(map(mutex.lock.acquire, (True,), (_for_acquire(timeout),)))
+        except BaseException:
+            if taken == [True]:
+                mutex.lock.release()
+            self._leave(name, mutex)
+            raise
+        if taken == [True]:
+            return True
+        self._leave(name, mutex)
+        return False
 
     def release(self, name: Hashable) -> None:
         """Give up the mutex of this name."""
         mutex = self._by_name[name]
         mutex.lock.release()
         self._leave(name, mutex)
+
+    def held(self, name: Hashable) -> _Mutex:
+        """The mutex of this name, which the caller holds."""
+        return self._by_name[name]
+
+    def end(self, name: Hashable) -> None:
+        """Note that the caller has given it up."""
+        self._leave(name, self._by_name[name])
 
     def _leave(self, name: Hashable, mutex: _Mutex) -> None:
         with self._guard:
@@ -179,12 +210,13 @@ class _Mutex:
 class _Site:
     """Where a directory's lock file is, and the open file, once there was need of it."""
 
-    __slots__ = ("_directory", "_file", "_for_group", "path")
+    __slots__ = ("_closed", "_directory", "_file", "_for_group", "path")
 
     def __init__(self, directory: str, *, for_group: bool) -> None:
         self._directory = directory
         self._for_group = for_group
         self._file: _LockFile | None = None
+        self._closed = False
         self.path = os.path.join(directory, "keys.lock")
 
     def enter(self) -> _LockFile:
@@ -194,13 +226,15 @@ class _Site:
             if file is None or file.fork != _fork or file.identity != _identity(self.path):
                 self._forget()
                 file = _open_file(self._directory, self.path, for_group=self._for_group)
-                file.users += 1
-                self._file = file
+                if not self._closed:
+                    file.users += 1
+                    self._file = file
             file.users += 1
             return file
 
     def close(self) -> None:
         with _files_guard:
+            self._closed = True
             self._forget()
 
     def _forget(self) -> None:
@@ -229,7 +263,7 @@ class _LockFile:
             locked = self._wait(offset, deadline)
         finally:
             if not locked:
-                self._mutexes.release(offset)
+                self.release(offset)  # both: an interrupt may have come after the file's was taken
         return locked
 
     def _wait(self, offset: int, deadline: float | None) -> bool:
@@ -252,6 +286,19 @@ class _LockFile:
             _unlock(self._descriptor, offset)
         finally:
             self._mutexes.release(offset)
+
+    def mutex(self, offset: int) -> _Mutex:
+        """What a thread holds beside the lock of the file."""
+        return self._mutexes.held(offset)
+
+    def unlock(self, offset: int) -> None:
+        """Give up the lock of the file alone; it may be called again."""
+        _unlock(self._descriptor, offset)
+
+    def end(self, offset: int) -> None:
+        """What follows when both were given up."""
+        self._mutexes.end(offset)
+        self.leave()
 
     def leave(self) -> None:
         with _files_guard:

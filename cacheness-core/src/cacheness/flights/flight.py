@@ -91,7 +91,8 @@ class Flights:
 class _Journey:
     """One caller's way into a flight and out of it."""
 
-    __slots__ = ("_deadline", "_flight", "_flights", "_key", "_lock", "_timeout")
+    __slots__ = ("_deadline", "_flight", "_flights", "_key", "_lock", "_timeout", "_way")
+    _way: Way
 
     def __init__(self, flights: Flights, key: str, timeout: float | None) -> None:
         self._flights = flights
@@ -110,51 +111,59 @@ class _Journey:
             return False
         if self._timeout is not None:
             self._deadline = monotonic() + self._timeout
-        turn = table.ask(asked, way, blocks=way.blocks)
-        if isinstance(turn, Wait):
-            leads = await self._queue(turn, way)
-            flight = turn.flight
-        else:
-            leads = turn is not None
-            flight = asked
-        if not leads or not await self._exclude_others(flight, way):
-            return False
-        self._lead()
+        try:
+            turn = table.ask(asked, way, blocks=way.blocks)
+            if isinstance(turn, Wait):
+                leads = await self._queue(turn, way)
+                flight = turn.flight
+            else:
+                leads = turn is not None
+                flight = asked
+            if not leads or not await self._exclude_others(flight, way):
+                return False
+            self._lead()
+        except BaseException:  # an interrupt may have come between any two steps
+            self._give_up(asked, way)
+            raise
         return True
+
+    def _give_up(self, asked: Flight, way: Way) -> None:
+        """Leave nothing of a start that did not come to its end: the next one leads."""
+        flight, lock = self._flight, self._lock
+        held.set(tuple([one for one in held.get() if one is not flight]))
+        try:
+            if lock is not None:
+                lock.release()
+        finally:
+            self._flight = self._lock = None
+            for one in (asked, flight):
+                if one is not None:
+                    table.abandon(one, way)
 
     async def _queue(self, wait: Wait, way: Way) -> bool:
         """Wait for a leader in this process; whether to lead now."""
         try:
             if not await self._closes_circle(wait, way):
                 await way.woken(self._left())
-        except BaseException:
-            if table.leave(wait):
-                table.pass_on(wait.flight)
-            raise
         finally:
+            # After an exception `_start` passes on what this one was to lead.
             leads = table.leave(wait)
             self._retract(wait, way)
         return leads
 
     async def _exclude_others(self, flight: Flight, way: Way) -> bool:
         """Take the lock that other processes respect; else pass the flight on."""
-        lock: Lock | None = None
-        taken = False
+        self._flight = flight
         try:
-            lock = self._flights.ground.lock(self._key)
+            self._lock = lock = self._flights.ground.lock(self._key)
             taken = lock is None or await self._take(lock, flight, way)
         except CachenessError:
-            table.land(flight, failed=False)  # nobody can lock
+            self._finish(None, failed=False)  # nobody can lock
             return False
-        finally:
-            if not taken:
-                if lock is not None:
-                    lock.release()  # an interrupt may have come after it was taken
-                table.pass_on(flight)
         if not taken:
+            self._flight = self._lock = None
+            table.pass_on(flight, way)
             return False
-        self._lock = lock
-        self._flight = flight
         flight.held = True
         return True
 
@@ -200,23 +209,27 @@ class _Journey:
         flight = self._flight
         if flight is not None:
             flight.thread = get_ident()
-            held.set((*(one for one in held.get() if not one.over), flight))
+            held.set((*[one for one in held.get() if not one.over], flight))
 
     def _finish(self, way: Way | None, *, failed: bool) -> None:
-        """Release the lock first: who goes on in this process may ask for it at once."""
-        flight, self._flight = self._flight, None
-        lock, self._lock = self._lock, None
+        """Release the lock first: who goes on in this process may ask for it at once.
+
+        Where an interrupt kept it from its end, it may be called again.
+        """
+        flight, lock = self._flight, self._lock
         if flight is None:
             return
-        held.set(tuple(one for one in held.get() if one is not flight))
+        held.set(tuple([one for one in held.get() if one is not flight]))
         try:
             if lock is not None:
                 if way is None:
                     lock.release()
                 else:
                     way.finish(lock.release)
+                self._lock = None
         finally:
-            table.land(flight, failed=failed)
+            table.land(flight, self._way, failed=failed)
+        self._flight = None
 
 
 class Hold(_Journey):
@@ -229,10 +242,15 @@ class Hold(_Journey):
         asked = self._flights.flight(self._key)
         if asked is None:
             return True
-        if not table.try_lead(asked):
+        self._way = way = ThreadWay()
+        if not table.try_lead(asked, way):
             return False
         self._deadline = monotonic()
-        return at_once(self._exclude_others(asked, ThreadWay()))
+        try:
+            return at_once(self._exclude_others(asked, way))
+        except BaseException:
+            self._give_up(asked, way)
+            raise
 
     def release(self) -> None:
         """Give up what `Flights.try_hold` took, without entering it."""
@@ -242,16 +260,29 @@ class Hold(_Journey):
         if self._flight is not None:
             self._lead()
             return True
-        return at_once(self._start(ThreadWay()))
+        self._way = way = ThreadWay()
+        return at_once(self._start(way))
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._finish(None, failed=kind is not None)
+        self.leave(failed=kind is not None)
+
+    def leave(self, *, failed: bool) -> None:
+        """What leaving the context does.
+
+        An interrupt may come before the first line of any method, of `__exit__` and of this
+        one too; who must not be kept from leaving calls it, and once more if it raised.
+        """
+        try:
+            self._finish(None, failed=failed)
+        except BaseException:
+            self._finish(None, failed=failed)
+            raise
 
 
 class AsyncHold(_Journey):
     """A flight for a task, made by `Flights.hold_async`; to be entered once."""
 
-    __slots__ = ("_way",)
+    __slots__ = ()
 
     async def __aenter__(self) -> bool:
         self._way = TaskWay(remote=self._flights.ground.remote)

@@ -34,7 +34,7 @@ where the function can only fail, nobody should queue for the failures of all ot
 class Flight:
     """One key that is being computed, or that somebody of this process is to compute next."""
 
-    __slots__ = ("failures", "ground", "held", "key", "name", "over", "thread", "waits")
+    __slots__ = ("failures", "ground", "held", "key", "leader", "name", "over", "thread", "waits")
 
     def __init__(self, key: Hashable, name: str, ground: Ground) -> None:
         self.key = key
@@ -42,6 +42,8 @@ class Flight:
         """What the flight is called in other processes."""
         self.ground = ground
         """What excludes other processes from it."""
+        self.leader: Signal | None = None
+        """Who leads it: none but that one ends it, or passes it on."""
         self.thread = get_ident()
         """Where its leader runs, which can't go on while that thread is blocked."""
         self.held = False
@@ -103,6 +105,7 @@ class FlightTable:
             The flight, now the caller's to lead; or a wait; or None where waiting would
             close a circle.
         """
+        flight.leader = signal
         while True:
             with self._guard:
                 found = self._flights.setdefault(flight.key, flight)
@@ -112,14 +115,15 @@ class FlightTable:
                 if self._reaches(found, mine):
                     return None
                 wait = Wait(found, mine, signal, blocks=blocks)
-                found.waits.append(wait)
                 self._waits[wait] = None
+                found.waits.append(wait)
                 if not found.over:
                     return wait
                 self._forget(wait)
 
-    def try_lead(self, flight: Flight) -> bool:
+    def try_lead(self, flight: Flight, signal: Signal) -> bool:
         """Lead the flight if nobody leads one of its key."""
+        flight.leader = signal
         with self._guard:
             return self._flights.setdefault(flight.key, flight) is flight
 
@@ -136,22 +140,34 @@ class FlightTable:
             self._forget(wait)
             return wait.leads
 
-    def pass_on(self, flight: Flight) -> None:
+    def pass_on(self, flight: Flight, leader: Signal) -> None:
         """Let the next one lead, since this one could not compute."""
         with self._guard:
-            if not flight.over:
+            if not self._leads(leader, flight):
+                return
+            if flight.over:
+                self._end(flight)
+            else:
                 self._promote(flight)
 
-    def land(self, flight: Flight, *, failed: bool) -> None:
+    def land(self, flight: Flight, leader: Signal, *, failed: bool) -> None:
         """End a flight: who waits goes on at once, or after a failure leads in turn."""
         with self._guard:
-            if flight.over:
+            if not self._leads(leader, flight):
                 return
             flight.failures += failed
-            if failed and flight.failures < _PASSED_ON:
+            if failed and flight.failures < _PASSED_ON and not flight.over:
                 self._promote(flight)
             else:
                 self._end(flight)
+
+    def abandon(self, flight: Flight, signal: Signal) -> None:
+        """Undo what `ask` did, in whole or in part: nobody will lead or wait by that signal."""
+        with self._guard:
+            for wait in [wait for wait in self._waits if wait.signal is signal]:
+                self._forget(wait)
+                self.pass_on(wait.flight, signal)
+            self.pass_on(flight, signal)
 
     def edges(self, board: Board | None = None) -> list[tuple[str, str]]:
         """Which flight waits for which, by name; with a board, what belongs on it."""
@@ -172,6 +188,14 @@ class FlightTable:
         self._guard = RLock()
         self._flights = {}
         self._waits = {}
+
+    def _leads(self, signal: Signal, flight: Flight) -> bool:
+        if flight.leader is not signal:
+            return False
+        # One that is over is still to be ended where an interrupt came in between.
+        if flight.over and flight.waits:
+            return True
+        return self._flights.get(flight.key) is flight
 
     def _mine(self, *, blocks: bool) -> frozenset[Flight]:
         inherited = {flight for flight in held.get() if not flight.over}
@@ -199,19 +223,24 @@ class FlightTable:
         blocking = {wait.thread for wait in tuple(self._waits) if wait.blocks}
         for wait in tuple(flight.waits):
             if wait.blocks or wait.thread not in blocking:
-                flight.waits.remove(wait)
-                flight.thread = wait.thread
                 wait.leads = True
-                if self._wake(wait):
+                woken = self._wake(wait)
+                # Only now, so that it can be done again where an interrupt came before.
+                if woken:
+                    flight.leader, flight.thread = wait.signal, wait.thread
+                flight.waits.remove(wait)
+                if woken:
                     return
         self._end(flight)
 
     def _end(self, flight: Flight) -> None:
         flight.held = False
         flight.over = True
-        self._flights.pop(flight.key, None)
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
         while flight.waits:
-            self._wake(flight.waits.popleft())
+            self._wake(flight.waits[0])
+            flight.waits.popleft()
 
     def _wake(self, wait: Wait) -> bool:
         wait.waits = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
+from contextlib import suppress
 from time import monotonic
 
 TYPE_CHECKING = False
@@ -73,7 +74,8 @@ class ThreadWay:
         self._lock.acquire()
 
     def wake(self) -> bool:
-        self._lock.release()
+        with suppress(RuntimeError):  # woken already, by who was interrupted then
+            self._lock.release()
         return True
 
     async def woken(self, seconds: float | None) -> bool:

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""An interrupt at any step of a call leaves nothing behind that others would wait for.
+
+Python raises what a signal handler raises at the beginning of a function or after a call
+of C, so the tests raise it there, at one place after the other.
+"""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from cacheness import UnifiedCache
+from cacheness.backends.statements import statements_of_this_thread
+from cacheness.flights.table import held, table
+
+pytestmark = [
+    pytest.mark.slow,
+    # A coroutine that was made and not begun says so, where the interrupt came in between.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+MOST = 5000
+"""More places than any of these calls has."""
+
+
+class Interrupt(BaseException):
+    """Stands in for a KeyboardInterrupt, which would end the test run where it is not expected."""
+
+
+class Interrupting:
+    """Raises at the n-th place in the package's own code, if there are that many."""
+
+    def __init__(self, place):
+        self.left = place
+        self.where = None
+
+    def __enter__(self):
+        sys.setprofile(self._see)
+        return self
+
+    def __exit__(self, kind, *_):
+        sys.setprofile(None)
+        return kind is Interrupt
+
+    def _see(self, frame, event, _argument):
+        if event not in ("call", "c_return") or "cacheness" not in frame.f_code.co_filename:
+            return
+        if "tests" in frame.f_code.co_filename:
+            return
+        self.left -= 1
+        if self.left < 0 and self.where is None:
+            self.where = f"{frame.f_code.co_filename}:{frame.f_lineno} at {event}"
+            raise Interrupt
+
+
+def interrupted_everywhere(act, check):
+    """Interrupt ``act(number)`` at one place after the other, and check after each."""
+    for place in range(MOST):
+        with Interrupting(place) as interrupting:
+            act(place)
+        check(place, interrupting.where)
+        if interrupting.where is None:
+            return
+    raise AssertionError("it never came to an end")
+
+
+def check_nothing_stays(where):
+    assert statements_of_this_thread().depth == 0, where
+    assert held.get() == (), where
+    assert not table._flights, where
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "memory"])
+def test_an_interrupted_call_keeps_nobody_from_computing(tmp_path, backend):
+    with UnifiedCache(tmp_path, metadata_backend=backend) as cache:
+
+        @cache.cached
+        def double(number):
+            return [number, number]
+
+        def check(number, where):
+            check_nothing_stays(where)
+            results = []
+            other = threading.Thread(target=lambda: results.append(double(number)), daemon=True)
+            other.start()
+            other.join(20)
+            assert results == [[number, number]], where
+
+        double(-1)
+        interrupted_everywhere(double, check)
+
+
+def test_an_interrupted_get_or_compute_keeps_nobody_from_computing(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+
+        def check(number, where):
+            check_nothing_stays(where)
+            results = []
+
+            def ask():
+                results.append(cache.get_or_compute(lambda: number, number=number))
+
+            other = threading.Thread(target=ask, daemon=True)
+            other.start()
+            other.join(20)
+            assert results == [number], where
+
+        cache.get_or_compute(lambda: -1, number=-1)
+        interrupted_everywhere(
+            lambda number: cache.get_or_compute(lambda: number, number=number), check
+        )
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json", "memory"])
+def test_an_interrupt_passes_through_a_put_and_leaves_the_old_value_or_the_new(tmp_path, backend):
+    with UnifiedCache(tmp_path, metadata_backend=backend, lock_timeout=2) as cache:
+        cache.put([-1], "name")
+
+        def check(number, where):
+            check_nothing_stays(where)
+            assert cache["name"] in ([number], [number - 1]), where
+            cache.put([number], "name")
+
+        interrupted_everywhere(lambda number: cache.put([number], "name"), check)
+
+
+def test_an_interrupted_read_leaves_no_statement_open(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(np.arange(9), "array")
+
+        def act(_number):
+            cache.get("array")
+            cache.get_entry("array")
+            list(cache.entries(number=1))
+
+        def check(_number, where):
+            check_nothing_stays(where)
+
+        act(-1)
+        interrupted_everywhere(act, check)
