@@ -16,6 +16,8 @@ PREAMBLE = """
 import sys, time
 true_time = time.time
 time.time = lambda: true_time() + {clock_ahead}
+import socket
+socket.gethostname = lambda: {name!r}
 import numpy as np
 from cacheness import CacheConfig, UnifiedCache, cached
 from cacheness.backends.base import BackendContext
@@ -35,7 +37,7 @@ def wait():
 
 
 class Machine:
-    """A process with a home and a cache directory of its own, which runs a script."""
+    """A process with a home, a host name and a cache directory of its own, which runs a script."""
 
     def __init__(
         self, home: Path, url: str, schema: str, script: str, *, clock_ahead: float = 0.0
@@ -45,7 +47,11 @@ class Machine:
         environment = {name: value for name, value in os.environ.items() if name in known}
         environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         preamble = PREAMBLE.format(
-            url=url, schema=schema, directory=str(home / "cache"), clock_ahead=clock_ahead
+            url=url,
+            schema=schema,
+            directory=str(home / "cache"),
+            name=home.name,
+            clock_ahead=clock_ahead,
         )
         self.home = home
         self.process = subprocess.Popen(

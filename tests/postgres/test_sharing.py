@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+
+from cacheness import MemoryCacheWrapper
 
 from .conftest import an_entry
 from .machines import Machine
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import psycopg
 
     from cacheness_postgres.backend import PostgresBackend
 
@@ -35,13 +39,15 @@ def start(tmp_path: Path, url: str, schema: str) -> Iterator[Start]:
             machine.kill()
 
 
-def test_small_values_and_large_arrays_are_shared_without_further_ado(start: Start) -> None:
+def test_values_arrays_and_frames_are_shared_without_further_ado(start: Start) -> None:
     start(
         "anna",
         """
+        import pandas as pd
         with open_cache() as cache:
             cache.put({"score": 0.5}, model="m")
             cache.put(np.arange(1_000_000), model="large")
+            cache.put(pd.DataFrame({"a": np.arange(100_000), "b": "é"}), model="frame")
         """,
     ).finish()
 
@@ -49,11 +55,13 @@ def test_small_values_and_large_arrays_are_shared_without_further_ado(start: Sta
         "ben",
         """
         with open_cache() as cache:
+            frame = cache.get(model="frame")
             say(cache.get(model="m"), cache.get(model="large").sum())
+            say(type(frame).__name__, frame["a"].sum(), set(frame["b"]))
         """,
     ).finish()
 
-    assert read == ["{'score': 0.5} 499999500000"]
+    assert read == ["{'score': 0.5} 499999500000", "DataFrame 4999950000 {'é'}"]
 
 
 def test_what_needs_a_signature_asks_for_a_shared_key(start: Start) -> None:
@@ -122,6 +130,27 @@ def test_a_memory_tier_sees_a_replaced_entry_within_100_ms(
 
     # Both are processes of this machine, so their clocks agree.
     assert seen - written < 0.1
+
+
+def test_what_was_told_while_nobody_could_listen_is_seen_all_the_same(
+    backend: PostgresBackend,
+    open_backend: Callable[..., PostgresBackend],
+    admin: psycopg.Connection[Any],
+) -> None:
+    memory = MemoryCacheWrapper(open_backend(pool_size=1), max_bytes=1 << 20, staleness=0.0)
+    backend.put_entry(an_entry("key", 1))
+    for _ in range(2):
+        assert memory.find("key") is not None  # the second is from memory
+    watcher = cast("PostgresBackend", memory.backend)._watcher
+    assert watcher._session is not None
+    listener = watcher._session.connection.info.backend_pid
+
+    admin.execute("SELECT pg_terminate_backend(%s, 5000)", [listener])
+    backend.put_entry(an_entry("key", 2))
+
+    found = memory.find("key")
+    assert found is not None
+    assert found[0] == 2
 
 
 def test_hits_of_all_machines_are_added_up(start: Start, backend: PostgresBackend) -> None:

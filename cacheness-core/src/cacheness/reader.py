@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Literal
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.base import PlainPayload, StoredPayload
     from cacheness.backends.wrapper import MemoryCacheWrapper
     from cacheness.engine import Engine
     from cacheness.entry import Entry
@@ -66,11 +66,14 @@ class Reader:
                     return value
             epoch = memory.epoch
         plain = self._engine.backend.find_plain(key)
+        stored: StoredPayload | None = UNSET
+        if plain is None and not self._engine.backend.finds_plain:
+            plain, stored = self._find_at_once(key)
         if plain is None or (plain[2] is not None and time() >= plain[2]):  # pyright: ignore[reportOperatorIssue]  # no None, see before
-            return self._read_stored(key, None, UNSET, None, "read", None)
+            return self._read_stored(key, None, UNSET, None, "read", None, found=stored)
         value = self._decoder.read_plain(plain, MISS)
         if value is MISS:
-            return self._read_stored(key, None, UNSET, None, "read", None)
+            return self._read_stored(key, None, UNSET, None, "read", None, found=stored)
         if memory is not None:
             give = self._decoder.again(plain, value)
             memory.remember(key, give, size=len(plain[3]), expires_at=plain[2], epoch=epoch)  # pyright: ignore[reportPossiblyUnboundVariable]  # set where there is a memory
@@ -126,10 +129,14 @@ class Reader:
         options: Mapping[str, Any] | None,
         way: Literal["read", "mapped", "lazy"],
         first: StoredPayload | None,
+        found: StoredPayload | None = UNSET,
     ) -> Any:
+        """`read`, where the backend was asked already of what it ``found``."""
         began = 0.0 if len(self._hits.reads) % SAMPLED else perf_counter()
         decode = getattr(self._decoder, way)
-        stored = self._engine.backend.find(key) if first is None else first
+        stored = first
+        if stored is None:
+            stored = self._engine.backend.find(key) if found is UNSET else found
         for _ in range(_TRIES):
             if stored is None or (
                 (stored[6] is not None or prefix is not None or age is not UNSET)
@@ -171,6 +178,13 @@ class Reader:
         """Count a read that gave nothing."""
         self._hits.missed(prefix or "")
 
+    def _find_at_once(self, key: str) -> tuple[PlainPayload | None, StoredPayload | None]:
+        """An entry of a backend that does not look for plain ones, by one question."""
+        from cacheness.backends.base import plain_payload
+
+        stored = self._engine.backend.find(key)
+        return (None if stored is None else plain_payload(stored)), stored
+
     def _recalled(self, key: str, give: Callable[[], Any]) -> Any:
         """[hot] A value from the memory of this process; MISS where it can't be given."""
         try:
@@ -208,6 +222,10 @@ class Reader:
         if shared:
             return self._read_shared(key, tier, epoch)
         plain = None if is_off() else self._engine.backend.find_plain(key)
+        if plain is None and not (is_off() or self._engine.backend.finds_plain):
+            plain, stored = self._find_at_once(key)
+            if plain is None:
+                return self._read_stored(key, None, UNSET, None, "read", None, found=stored)
         if plain is None or (plain[2] is not None and time() >= plain[2]):  # pyright: ignore[reportOperatorIssue]  # no None, see before
             return self.read_by_key(key)
         value = self._decoder.read_plain(plain, MISS)

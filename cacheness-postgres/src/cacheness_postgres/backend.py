@@ -13,6 +13,8 @@ from cacheness_postgres.locks import AdvisoryLock, AdvisoryLocks
 from cacheness_postgres.notify import Watcher
 from cacheness_postgres.rows import (
     from_bytes,
+    from_texts,
+    is_unmistakable,
     shift_found,
     to_bytes,
     to_entry,
@@ -112,6 +114,16 @@ class PostgresBackend(MetadataBackend):
             return shift_found(row, distance)
         return row[:16]
 
+    def find_many(self, cache_keys: Sequence[str]) -> dict[str, StoredPayload]:
+        found: dict[str, StoredPayload] = {}
+        for start in range(0, len(cache_keys), _BATCH):
+            some = list(cache_keys[start : start + _BATCH])
+            distance = self._distance()
+            for row in self._fetch(self._statements.find_many, (self._namespace, some)):
+                is_plain = not distance and row[16] is None
+                found[row[17]] = row[:16] if is_plain else shift_found(row, distance)
+        return found
+
     def get_entry(self, cache_key: str) -> Entry | None:
         return self._first(self._fetch(self._statements.get, (self._namespace, cache_key)))
 
@@ -126,10 +138,18 @@ class PostgresBackend(MetadataBackend):
             written, old, _ = self._fetch(*self._put(row))[0]
             if written:
                 break
-        if old is None or old[2] == entry.generation:
-            # The latter is our own first try, acknowledged by a connection that broke.
+        if old is None:
             return None
-        return to_entry(old, self._distance())
+        displaced = to_entry(from_texts(old), self._distance())
+        # Of our own generation, it is our first try, acknowledged by a connection that broke.
+        return None if displaced.generation == entry.generation else displaced
+
+    def touch_entry(self, cache_key: str, prefix: str | None, *, now: float) -> bool | None:
+        if prefix is not None and not is_unmistakable(prefix):
+            return None
+        now += self._distance()
+        values = (now, self._namespace, cache_key, prefix, prefix, *self._told)
+        return bool(self._fetch(self._statements.touch, values))
 
     def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
         where = (self._namespace, cache_key)

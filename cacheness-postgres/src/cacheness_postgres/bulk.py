@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # ruff: noqa: S608  # what is put into SQL is a checked schema name; all values are bound
-"""Many entries written in one transaction: streamed in and merged, or given other keys."""
+"""Many entries written in one transaction: streamed in, or given other keys."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ if TYPE_CHECKING:
 
     from cacheness.entry import Entry
     from cacheness_postgres.connections import Database
-    from cacheness_postgres.session import Session
+    from cacheness_postgres.rows import Row
+    from cacheness_postgres.session import Cursor, Session
 
 __all__ = ["put_all", "rename_all"]
 
 _ROWS = 10_000
-"""Rows that are merged by one statement."""
+"""Rows that are written by one statement."""
 _INCOMING_KINDS = ["int8", *("text" if kind == "jsonb" else kind for kind in KINDS)]
-
-
-class _OvertakenError(Exception):
-    """Somebody inserted one of the keys while we looked for what stands."""
+_ADDED_KINDS = ["bytea" if kind == "jsonb" else kind for kind in KINDS]
+_DOCUMENTS = tuple(position for position, kind in enumerate(KINDS) if kind == "jsonb")
 
 
 def put_all(
@@ -64,12 +63,7 @@ def put_all(
             session.cursor.execute("SELECT pg_notify(%b, %b)", (channel, sender))
         return found
 
-    while ordered:
-        try:
-            return displaced + database.transact(merge)
-        except _OvertakenError:
-            continue
-    return displaced
+    return displaced + database.transact(merge) if ordered else displaced
 
 
 def rename_all(
@@ -113,40 +107,59 @@ def rename_all(
 
 
 def _merge(session: Session, schema: str, entries: list[Entry], distance: float) -> list[Entry]:
-    batch = int.from_bytes(os.urandom(7), "big")
+    """Lock and replace what stands, and copy the rest in, without a price for each row.
+
+    What stands can't go while it is locked. A key that others insert between the steps
+    violates the primary key; then the transaction is done again.
+    """
     does = _statements(schema)
     cursor = session.cursor
-    with cursor.copy(does.copy) as copy:
-        copy.set_types(_INCOMING_KINDS)
-        for entry in entries:
-            copy.write_row((batch, *to_row(entry, distance)))
-    standing = cursor.execute(does.lock, (batch,), prepare=False).fetchall()
-    replaced = cursor.execute(does.replace, (batch,), prepare=False).rowcount if standing else 0
-    inserted = cursor.execute(does.insert, (batch,), prepare=False).rowcount
-    if replaced != len(standing) or replaced + inserted != len(entries):
-        raise _OvertakenError
-    cursor.execute(does.clear, (batch,), prepare=False)
-    cursor.execute(does.tell, prepare=False)
+    rows = [to_row(entry, distance) for entry in entries]
+    named = [row[0] for row in rows], [row[1] for row in rows]
+    standing = cursor.execute(does.lock, named, prepare=False).fetchall()
+    if standing:
+        known = {row[:2] for row in standing}
+        _replace(cursor, does, [row for row in rows if row[:2] in known])
+        rows = [row for row in rows if row[:2] not in known]
+    if rows:
+        with cursor.copy(does.add) as copy:
+            copy.set_types(_ADDED_KINDS)
+            for row in rows:
+                copy.write_row(_with_documents(row))
+        cursor.execute(does.tell, prepare=False)
     return [to_entry(row, distance) for row in standing]
 
 
+def _replace(cursor: Cursor, does: _Statements, rows: list[Row]) -> None:
+    """Write rows over those of their keys, which are locked."""
+    batch = int.from_bytes(os.urandom(7), "big")
+    with cursor.copy(does.send) as copy:
+        copy.set_types(_INCOMING_KINDS)
+        for row in rows:
+            copy.write_row((batch, *row))
+    cursor.execute(does.replace, (batch,), prepare=False)
+    cursor.execute(does.clear, (batch,), prepare=False)
+
+
+def _with_documents(row: Row) -> list[Any]:
+    """A row whose JSON texts are JSONB as ``COPY`` takes it: a version, and the text."""
+    values = list(row)
+    for position in _DOCUMENTS:
+        values[position] = b"\x01" + values[position].encode()
+    return values
+
+
 class _Statements(NamedTuple):
-    copy: str
-    lock: str
-    replace: str
-    insert: str
-    clear: str
+    lock: str  # namespaces, cache_keys
+    add: str
+    send: str
+    replace: str  # batch
+    clear: str  # batch
     tell: str
 
 
 @cache
 def _statements(schema: str) -> _Statements:
-    """The steps of a merge, each for one batch.
-
-    What stands is locked and replaced, what is missing inserted, without the price of
-    ``ON CONFLICT`` for each row. Keys that others insert between two steps make the numbers
-    differ, or violate the primary key; then the transaction is done again.
-    """
     entries, incoming = f"{schema}.entries", f"{schema}.incoming"
     columns = ", ".join(COLUMNS)
     values = {
@@ -160,14 +173,13 @@ def _statements(schema: str) -> _Statements:
     )
     same = "e.namespace = i.namespace AND e.cache_key = i.cache_key"
     return _Statements(
-        copy=f"COPY {incoming} (batch, {columns}) FROM STDIN (FORMAT BINARY)",
-        lock=f"SELECT {returned('e')} FROM {entries} AS e JOIN {incoming} AS i ON {same} "
-        "WHERE i.batch = %b ORDER BY e.cache_key FOR UPDATE OF e",
+        lock=f"SELECT {returned('e')} FROM {entries} AS e "
+        "JOIN unnest(%b::text[], %b::text[]) AS i (namespace, cache_key) "
+        f"ON {same} ORDER BY e.cache_key FOR UPDATE OF e",
+        add=f"COPY {entries} ({columns}) FROM STDIN (FORMAT BINARY)",
+        send=f"COPY {incoming} (batch, {columns}) FROM STDIN (FORMAT BINARY)",
         replace=f"UPDATE {entries} AS e SET {changes} FROM {incoming} AS i "
         f"WHERE i.batch = %b AND {same}",
-        insert=f"INSERT INTO {entries} ({columns}) SELECT {', '.join(values.values())} "
-        f"FROM {incoming} AS i WHERE i.batch = %b "
-        f"AND NOT EXISTS (SELECT FROM {entries} AS e WHERE {same}) ORDER BY i.cache_key",
         clear=f"DELETE FROM {incoming} WHERE batch = %b",
         tell=f"SELECT nextval('{schema}.added')",
     )

@@ -18,6 +18,7 @@ from cacheness.entry import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
     from cacheness.backends.base import StoredPayload
@@ -31,6 +32,8 @@ __all__ = [
     "TIMES",
     "can_be_stored",
     "from_bytes",
+    "from_texts",
+    "is_unmistakable",
     "json_image",
     "shift_found",
     "to_bytes",
@@ -174,6 +177,16 @@ def to_row(entry: Entry, distance: float) -> Row:
     return row if _is_exact(entry, documents, described) else _approximated(entry, row)
 
 
+def from_texts(texts: Sequence[str | None]) -> Row:
+    """[hot] The row of values that were cast to text in the server, ``exact`` to hex."""
+    values: list[Any] = list(texts)
+    for position, read in _FROM_TEXT:
+        text = values[position]
+        if text is not None:
+            values[position] = read(text)
+    return tuple(values)
+
+
 def to_entry(row: Row, distance: float) -> Entry:
     """The entry of a row in the order of `COLUMNS`, in times of this machine."""
     return Entry(*_restored(row, distance))
@@ -211,6 +224,11 @@ def can_be_stored(text: str) -> bool:
     return "\0" not in text
 
 
+def is_unmistakable(text: str) -> bool:
+    """Whether it is kept as it is, and no other text is approximated by it."""
+    return can_be_stored(text) and "\ufffd" not in text and "?" not in text
+
+
 def to_bytes(value: Any) -> bytes:
     """JSON that holds any text: escapes would make one character of two halves."""
     return _image(value).encode("utf-8", "surrogatepass")
@@ -227,6 +245,23 @@ def json_image(value: Any) -> str | None:
     return image if can_be_stored(image) and not _INEXACT_JSON.search(image) else None
 
 
+def _document(text: str) -> Any:
+    if text == "{}":
+        return {}
+    return [] if text == "[]" else loads(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("generation", "handler_version", "stored_bytes", "logical_bytes"), int),
+    **dict.fromkeys((*TIMES, "ttl_seconds", "cost_seconds"), float),
+    **dict.fromkeys(("params", "tags", "custom_metadata"), _document),
+    "hits": int,
+    "pinned": "true".__eq__,
+    "exact": bytes.fromhex,
+}
+_FROM_TEXT = tuple(
+    (position, _READERS[name]) for position, name in enumerate(COLUMNS) if name in _READERS
+)
 _FOUND_EXACT = tuple(
     (position, name)
     for position, name in enumerate(FOUND.split(", "))

@@ -45,12 +45,15 @@ def returned(table: str = "") -> str:
 
 RETURNED = returned()
 
+_AS_TEXT = {"inline": "NULL", "exact": "encode(old.exact, 'hex')"}
 _OLD = (
-    "CASE WHEN old.generation IS NOT NULL THEN "
-    f"ROW({returned('old').replace(' AS inline', '')}) END"
+    "CASE WHEN old.generation IS NOT NULL THEN ARRAY["
+    + ", ".join(_AS_TEXT.get(name, f"old.{name}::text") for name in COLUMNS)
+    + "] END"
 )
-"""The row that an upsert replaced as one value: describing 36 columns to the client at every
-put takes longer than all else that we add to an upsert."""
+"""The row that an upsert replaced as one value, for `cacheness_postgres.rows.from_texts`:
+describing 35 columns to the client at every put takes longer than all else that we add to an
+upsert, and psycopg reads an array of texts in C, but a composite value in Python."""
 
 _OVER = "namespace = %b AND expires_at <= %b AND coalesce(stale_until, '-infinity') <= %b"
 """Asked twice by a deletion: of what is to be locked, and of that as it is once it is."""
@@ -61,6 +64,7 @@ class Statements:
     """Statements on the entries of one schema. Each names its values in its comment."""
 
     find: str  # namespace, cache_key
+    find_many: str  # namespace, cache_keys
     get: str  # namespace, cache_key
     get_many: str  # namespace, cache_keys
     get_locked: str  # namespace, cache_keys
@@ -68,6 +72,7 @@ class Statements:
     put: str  # *row, channel, sender; from PostgreSQL 18 on
     put_locking: str  # namespace, cache_key, *row, channel, sender
     add: str  # *row
+    touch: str  # now, namespace, cache_key, prefix, prefix, channel, sender
     rewrite: str  # *row, namespace, cache_key
     standing: str  # namespace, cache_key
     delete: str  # namespace, cache_key, channel, sender
@@ -104,6 +109,8 @@ def statements(schema: str) -> Statements:
     )
     return Statements(
         find=f"SELECT {FOUND} FROM {entries} WHERE {keyed}",
+        find_many=f"SELECT {FOUND}, cache_key FROM {entries} "
+        "WHERE namespace = %b AND cache_key = ANY(%b)",
         get=f"SELECT {columns} FROM {entries} WHERE {keyed}",
         get_many=f"SELECT {columns} FROM {entries} WHERE namespace = %b AND cache_key = ANY(%b)",
         get_locked=f"SELECT {columns} FROM {entries} WHERE namespace = %b "
@@ -117,6 +124,14 @@ def statements(schema: str) -> Statements:
         put_locking=_put_locking(schema, keyed, columns, values, replaced),
         add=f"INSERT INTO {entries} ({columns}) VALUES ({values}) "
         f"ON CONFLICT (namespace, cache_key) DO NOTHING RETURNING nextval('{schema}.added')",
+        touch=f"WITH at AS (SELECT %b::float8 AS now), touched AS (UPDATE {entries} AS e SET "
+        "accessed_at = at.now, renewed_at = at.now, expires_at = at.now + e.ttl_seconds, "
+        "stale_until = at.now + e.ttl_seconds + (e.stale_until - e.expires_at) FROM at "
+        "WHERE e.namespace = %b AND e.cache_key = %b "
+        "AND (e.expires_at IS NULL OR e.expires_at > at.now) "
+        "AND (%b::text IS NULL OR e.prefix = %b) RETURNING 1), "
+        "told AS MATERIALIZED (SELECT pg_notify(%b, %b) AS void WHERE EXISTS "
+        "(SELECT FROM touched)) SELECT told.void FROM told",
         standing=f"SELECT {RETURNED} FROM {entries} WHERE {keyed}",
         delete=_telling(f"DELETE FROM {entries} WHERE {keyed}"),
         delete_generation=_telling(f"DELETE FROM {entries} WHERE {keyed} AND generation = %b"),

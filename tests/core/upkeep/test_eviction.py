@@ -216,6 +216,32 @@ def test_a_store_that_does_not_know_its_size_is_counted_from_time_to_time(tmp_pa
     assert backend.counts < 12
 
 
+def test_a_store_that_takes_long_to_count_is_counted_less_often(tmp_path, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("cacheness.upkeep.eviction.monotonic", lambda: now)
+
+    class Slow(Uncounted):
+        def count(self):
+            nonlocal now
+            now += 3.0
+            return super().count()
+
+    config = CacheConfig(tmp_path, max_entries=10_000)
+    backend = Slow(BackendContext(str(tmp_path), "", config))
+    evictor = Evictor(backend, config, lambda: None)
+
+    for _ in range(1 + 3 * 256):
+        evictor.added(1)
+    assert backend.counts == 1
+    now += 60.0
+    evictor.added(1)
+    assert backend.counts == 2
+    now += 60.0
+    for _ in range(256):
+        evictor.added(1)
+    assert backend.counts == 3
+
+
 # --- which policy is worth it -----------------------------------------------------------------
 
 

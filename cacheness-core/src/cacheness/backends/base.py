@@ -145,6 +145,9 @@ class MetadataBackend(ABC):
     """Whether `count` and `total_size` take no scan, so that a bounded cache asks for them
     at every put; otherwise it asks from time to time."""
 
+    finds_plain: bool = False
+    """Whether `find_plain` knows better than to give None, so that a read asks it first."""
+
     directory: str | None = None
     """The directory on a disk of this machine in which the store grows, if there is one."""
 
@@ -193,8 +196,9 @@ class MetadataBackend(ABC):
         """The payload of an entry that needs nothing but its handler to be read.
 
         That is one which is inline, of a handler's first version, unsigned, uncompressed
-        and without metadata. None for all other entries, which `find` then gives, and
-        always from a backend that doesn't know better.
+        and without metadata. None for all other entries, which `find` then gives. A backend
+        for which asking twice costs more than a few columns leaves this as it is; one that
+        overrides it says `finds_plain`.
         """
         return None
 

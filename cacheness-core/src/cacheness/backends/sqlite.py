@@ -70,6 +70,7 @@ class SQLiteBackend(MetadataBackend):
 
     capabilities = frozenset({"inline", "query", "records", "transactions", "watch"})
     knows_its_size = True
+    finds_plain = True
 
     def __init__(
         self,

@@ -59,6 +59,7 @@ class MemoryCacheWrapper(MetadataBackend):
         self.blob_backend = backend.blob_backend
         self.shared = backend.shared
         self.knows_its_size = backend.knows_its_size
+        self.finds_plain = backend.finds_plain
         self.directory = backend.directory
         self._max_bytes = max_bytes
         self._staleness = staleness
@@ -187,7 +188,7 @@ class MemoryCacheWrapper(MetadataBackend):
         return entry
 
     def _load_plain(self, cache_key: str) -> PlainPayload | None:
-        if self._on_request:
+        if self._on_request or not self.finds_plain:
             return self.backend.find_plain(cache_key)
         loaded = self._load(cache_key)
         return None if loaded is None else plain_payload(loaded)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sized
 
 from cacheness.keys.encoding import params_key
+from cacheness.logged import is_logged
 from cacheness.management.spool import EntrySpool
 from cacheness.naming import checked_key
 from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
@@ -66,9 +67,9 @@ def put_batch(
         other = next((old for old in displaced if old.prefix != prefix), None)
         if other is not None:
             engine.writer.warn_of_prefix(other, prefix)
-        for entry in prepared:
-            engine.tell("put", entry.cache_key, entry.handler, entry.stored_bytes)
-            engine.upkeep().make_room(entry.stored_bytes)
+        if engine.observers or is_logged() or engine.upkeep().is_bounded:
+            for entry in prepared:
+                engine.writer.settle(entry)
     return keys
 
 

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import pickle
+from operator import attrgetter
 from tempfile import TemporaryFile
+
+from cacheness.entry import Entry, build_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
-
-    from cacheness.entry import Entry
 
 __all__ = ["EntrySpool"]
 
@@ -19,6 +20,8 @@ _CHUNK = 16 << 20
 """Bytes of entries that are in memory at a time."""
 _ENTRY = 2 << 10
 """What an entry takes beside its payload, roughly."""
+_FIELDS = Entry.__slots__
+_values = attrgetter(*_FIELDS)
 
 
 class EntrySpool:
@@ -53,7 +56,8 @@ class EntrySpool:
     def _spill(self) -> None:
         if self._file is None:
             self._file = TemporaryFile(prefix="cacheness-")  # noqa: SIM115 - closed in __exit__
-        pickle.dump(self._kept, self._file, protocol=5)
+        # As tuples: pickling a dataclass with slots calls Python twice for each.
+        pickle.dump([_values(entry) for entry in self._kept], self._file, protocol=5)
         self._chunks += 1
         self._kept = []
         self._size = 0
@@ -62,7 +66,8 @@ class EntrySpool:
         if self._file is not None:
             self._file.seek(0)
             for _ in range(self._chunks):
-                yield from pickle.load(self._file)
+                for values in pickle.load(self._file):
+                    yield build_entry(**dict(zip(_FIELDS, values, strict=True)))
         yield from self._kept
 
     def __bool__(self) -> bool:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,8 @@ _AT_ONCE = 1000
 """Nor more entries than about so many, so that no put waits for long."""
 _RECOUNT = 256
 """After so many puts a store that doesn't know its size is counted."""
+_SHARE = 0.05
+"""But counting takes at most this part of the time: a scan of a million rows takes a second."""
 
 
 class Evictor:
@@ -27,8 +31,9 @@ class Evictor:
     Every put looks, after its own entry is recorded: once no put is under way, the bounds
     hold, whatever the number of processes. Until then they are exceeded by what the puts
     under way have recorded, at most. A backend that doesn't know its size without a scan
-    is counted after `_RECOUNT` puts of this process, or when these alone would be too
-    much; such a store is over a bound by what the others put since then, at most.
+    is counted after `_RECOUNT` puts of this process (later, where counting takes long),
+    or when these alone would be too much; such a store is over a bound by what the others
+    put since then, at most.
 
     Pinned entries stay; where they fill the bounds, everything else goes.
 
@@ -50,6 +55,7 @@ class Evictor:
         self._size = 0
         self._entries = 0
         self._puts = _RECOUNT
+        self._count_from = 0.0
 
     def added(self, stored_bytes: int) -> list[Entry]:
         """Take note of a put of so many bytes; give the entries that were removed for it."""
@@ -57,7 +63,8 @@ class Evictor:
             self._size += stored_bytes
             self._entries += 1
             self._puts += 1
-            if self._puts < _RECOUNT and not self._is_over():
+            due = self._puts >= _RECOUNT and monotonic() >= self._count_from
+            if not due and not self._is_over():
                 return []
         self._count()
         return self._evict() if self._is_over() else []
@@ -79,9 +86,12 @@ class Evictor:
         )
 
     def _count(self) -> None:
+        began = monotonic()
         self._puts = 0
         self._size = self._backend.total_size() if self._max_size is not None else 0
         self._entries = self._backend.count() if self._max_entries is not None else 0
+        ended = monotonic()
+        self._count_from = ended + (ended - began) / _SHARE
 
     def _evict(self) -> list[Entry]:
         self._flush()

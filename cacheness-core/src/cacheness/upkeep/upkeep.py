@@ -26,7 +26,8 @@ class Upkeep:
         config = engine.config
         self._engine = engine
         self._max_size = config.max_size
-        self._bounded = config.max_size is not None or config.max_entries is not None
+        self.is_bounded = config.max_size is not None or config.max_entries is not None
+        """Whether a put may have to remove other entries."""
         self._evictor = Evictor(engine.backend, config, engine.flush)
         self._superseded_ttl = config.superseded_ttl_seconds
         self._superseded: Superseded | None = None
@@ -34,7 +35,7 @@ class Upkeep:
             engine.directories,
             config.min_free,
             config.inline_bytes,
-            self._free if self._bounded else None,
+            self._free if self.is_bounded else None,
         )
 
     def before_writing(self, key: str, obj: object) -> None:
@@ -76,7 +77,7 @@ class Upkeep:
 
     def make_room(self, stored_bytes: int) -> None:
         """Remove what the bounds ask for after a put of so many bytes."""
-        if self._bounded:
+        if self.is_bounded:
             policy = f"policy {self._engine.config.policy}"
             self._remove(self._evictor.added(stored_bytes), "evicted", policy)
 
