@@ -401,7 +401,11 @@ def faults_after(directory, backend, workload, size, *, finished, crashed=True):
             faults.append(f"the repair left {report}")
         if len(cache) != len(list(cache)):
             faults.append(f"{len(cache)} entries are counted, {len(list(cache))} are there")
-        named = {entry.blob for entry in cache.entries(all_namespaces=True)} - {None}
+        named = {
+            entry.blob
+            for entry in cache.entries(all_namespaces=True)
+            if entry.blob is not None and entry.blob_store == cache.engine.blobs().store_id
+        }
         cache.put(value("z", size), "z")
         if cache.get("z") != value("z", size):
             faults.append("it takes no new entry")
