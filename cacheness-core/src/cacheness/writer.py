@@ -120,7 +120,16 @@ class Writer:
             is no key to make one; nothing is left of it then.
         """
         encoded = self._encoded(key, obj, handler, compressor, options)
-        return None if encoded is None else self._entry(key, obj, encoded, details)
+        if encoded is None:
+            return None
+        try:
+            entry = self._entry(key, obj, encoded, details)
+        except BaseException:
+            self._engine.drop_blob(encoded.blob)
+            raise
+        if entry is None:
+            self._engine.drop_blob(encoded.blob)
+        return entry
 
     def _encoded(
         self,
@@ -166,7 +175,6 @@ class Writer:
         signed = signing == "all" or (signing == "auto" and not encoded.data_only)
         signature = self._sign(key, generation, encoded) if signed else None
         if signed and signature is None:
-            self._engine.drop_blob(encoded.blob)
             return None
         return build_entry(
             namespace=self._engine.config.namespace,
@@ -196,23 +204,19 @@ class Writer:
     def _sign(self, key: str, generation: int, encoded: Encoded) -> str | None:
         from cacheness.payloads.signing import signed_message
 
-        try:
-            return self._engine.signer().sign(
-                signed_message(
-                    self._engine.config.namespace,
-                    key,
-                    generation,
-                    encoded.handler,
-                    encoded.handler_version,
-                    encoded.compressor,
-                    encoded.distribution,
-                    encoded.metadata,
-                    encoded.checksum,
-                )
+        return self._engine.signer().sign(
+            signed_message(
+                self._engine.config.namespace,
+                key,
+                generation,
+                encoded.handler,
+                encoded.handler_version,
+                encoded.compressor,
+                encoded.distribution,
+                encoded.metadata,
+                encoded.checksum,
             )
-        except BaseException:
-            self._engine.drop_blob(encoded.blob)
-            raise
+        )
 
     def settle(self, entry: Entry) -> None:
         """What follows when an entry was recorded otherwise than by `store`."""

@@ -60,6 +60,8 @@ class Failing:
 
     def __init__(self, number: int, code: int | None) -> None:
         self.reached = ""
+        self.in_removal = False
+        """Whether what could not be done is to remove a file that nothing names."""
         self._left = number
         self._code = code
 
@@ -82,6 +84,7 @@ class Failing:
             return
         sys.setprofile(None)
         code = frame.f_code
+        self.in_removal = _removes(function, frame)
         if self._code is None:
             self.reached = f"interrupted after {function.__qualname__} in {code.co_name}"
             raise KeyboardInterrupt
@@ -101,6 +104,16 @@ def _is_outside(function, frame):
     if frame.f_code.co_name == "_unlock":  # giving a lock back does not fail on a local disk
         return False
     return function is not open  # it is given an open descriptor, mostly
+
+
+def _removes(function, frame):
+    if function.__name__ == "unlink":
+        return True
+    while frame is not None:
+        if frame.f_code.co_name in ("discard", "drop_blob", "withdraw", "sync"):
+            return True  # a log that can't be synced has been written
+        frame = frame.f_back
+    return False
 
 
 def _of_sqlite(code):

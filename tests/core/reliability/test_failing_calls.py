@@ -11,7 +11,7 @@ import pytest
 from cacheness import CachenessError
 
 from .failing import Failing
-from .workloads import LARGE, WORKLOADS, cases, faults_after, opened
+from .workloads import LARGE, WORKLOADS, blobs_of, cases, faults_after, opened, value
 
 ALL = [(backend, *case) for backend in ("sqlite", "json") for case in cases(backend)]
 FAST = [case for case in ALL if case[1:] == ("Replace", LARGE)]
@@ -35,16 +35,11 @@ def fail_each_call(quick_path, backend, name, size, code):
         if os.path.exists(f"{prepared}.tar"):
             shutil.copy(f"{prepared}.tar", f"{place}.tar")
         before = descriptors()
-        raised = None
         # The first time nothing fails, and whatever is imported at first use is imported.
         failing = Failing(10**9 if number < 0 else number, code)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            try:
-                with failing, opened(place, backend, **workload.options) as cache:
-                    workload.run(cache, size, place)
-            except BaseException as error:
-                raised = error
+            raised, faults = attempt(failing, place, backend, workload, size)
         where = f"call {number}, {failing.reached}"
         done = raised is None
         # The file of an import is the user's own, and so are its errors.
@@ -53,20 +48,65 @@ def fail_each_call(quick_path, backend, name, size, code):
         if not (done or own or (told and (code is None or str(raised)))):
             problems.append(f"{where}: raised {raised!r}")
         problems += [f"{where}: warned {w.message}" for w in caught if name != "Repair"]
-        raised = cache = None
+        raised = None
         # Of a call that is interrupted as it returns, what it opened is known to nobody.
         if code is not None and descriptors() > before:
             problems.append(f"{where}: {descriptors() - before} descriptors stay open")
         with warnings.catch_warnings():
             # What was to be repaired may still be damaged.
             warnings.simplefilter("ignore" if name == "Repair" and not done else "error")
-            faults = faults_after(place, backend, workload, size, finished=done)
+            # What an interruption leaves is for a repair, as what a kill leaves is.
+            left = code is None or failing.in_removal
+            faults += faults_after(place, backend, workload, size, finished=done, crashed=left)
         problems += [f"{where}: {fault}" for fault in faults]
         shutil.rmtree(place)
         if number >= 0 and not failing.reached:
             break
     assert not problems, "\n".join(problems)
     assert number > 5
+
+
+def attempt(failing, place, backend, workload, size):
+    """Do it while a call fails; what it raised, and what is wrong with that cache afterwards."""
+    cache, ran = None, False
+    try:
+        with failing:
+            cache = opened(place, backend, **workload.options)
+            workload.run(cache, size, place)
+            ran = True
+            cache.close()
+    except BaseException as error:
+        raised = error.with_traceback(None)
+    else:
+        return None, []
+    if cache is None:
+        return raised, []
+    with cache:
+        return raised, [] if ran else faults_of(cache, place, backend, workload, size)
+
+
+def faults_of(cache, place, backend, workload, size):
+    """What is wrong with a cache that goes on after a call of it failed."""
+    faults = []
+    with opened(place, backend) as other:
+        found, seen = ({key: one.get(key) for key in workload.keys} for one in (cache, other))
+        if found != seen:
+            faults.append("it reads what another cache does not")
+        if workload.whole and other.get(workload.touched[0]) == workload.before(size).get(
+            workload.touched[0]
+        ):
+            # A file may have been on its way; those of the others are known.
+            named = {other.get_entry(key).blob for key in other} - {None}
+            unnamed = blobs_of(other, place) - named
+            if len(unnamed) > 1:
+                faults.append(f"files of what was not recorded are left: {unnamed}")
+        cache.put(value("y", size), "y")
+        if other.get("y") != value("y", size):
+            faults.append("what it puts afterwards is not there for others")
+        cache.invalidate("y")
+        if other.exists("y"):
+            faults.append("what it removes afterwards is still there for others")
+    return faults
 
 
 @pytest.mark.slow

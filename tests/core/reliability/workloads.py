@@ -153,15 +153,20 @@ class Touch(Workload):
 
 
 class PutBatch(Workload):
+    """Of files with an inline value among them, so that it takes several statements."""
+
     whole = True
     touched = ("a", "b", "new")
 
     def run(self, cache, size, directory):
-        cache.put_batch([(value("n", size) + key.encode(), key) for key in self.touched])
+        cache.put_batch([(obj, key) for key, obj in self.new(size).items()])
+
+    def new(self, size):
+        sizes = {"a": size, "b": SMALL, "new": size}
+        return {key: value("n", sizes[key]) + key.encode() for key in self.touched}
 
     def after(self, size):
-        new = {key: value("n", size) + key.encode() for key in self.touched}
-        return {**self.before(size), **new}
+        return {**self.before(size), **self.new(size)}
 
 
 class Evict(Workload):
@@ -396,17 +401,28 @@ def faults_after(directory, backend, workload, size, *, finished, crashed=True):
             faults.append(f"the repair left {report}")
         if len(cache) != len(list(cache)):
             faults.append(f"{len(cache)} entries are counted, {len(list(cache))} are there")
-        named = {cache.get_entry(key).blob for key in cache} - {None}
+        named = {
+            entry.blob
+            for entry in cache.entries(all_namespaces=True)
+            if entry.blob is not None and entry.blob_store == cache.engine.blobs().store_id
+        }
         cache.put(value("z", size), "z")
         if cache.get("z") != value("z", size):
             faults.append("it takes no new entry")
         cache.invalidate("z")
-    # Beside the folders lies what says whose store it is.
-    lying = {name for name in files_in(f"{directory}/blobs") if "/" in name}
-    if lying != named:
-        faults.append(f"files are left: {lying ^ named}")
+        there = blobs_of(cache, directory)
+        if there != named:
+            faults.append(f"files are left: {there ^ named}")
     beside = [name for name in files_in(directory) if name.endswith(".tmp")]
     return [*faults, *(f"{name} is left" for name in beside)]
+
+
+def blobs_of(cache, directory):
+    """The names of all blobs, as the disk tells, or the server that has them."""
+    if cache.config.blob_backend == "postgres":
+        return {name for name, *_ in cache.engine.blobs().iter_blobs()}
+    # Beside the folders lies what says whose store it is.
+    return {name for name in files_in(f"{directory}/blobs") if "/" in name}
 
 
 def files_in(directory):

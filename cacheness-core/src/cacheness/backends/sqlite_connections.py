@@ -182,8 +182,14 @@ class Connections:
         local = self.mine()
         self.rows("SELECT 1 FROM entries LIMIT 1")  # opens the index of the log
         # Without WAL there is no index of it that could tell.
-        identity = local.identity if self.journal == "wal" else None
-        watch = ChangeWatch(self.path, identity, lambda: self.row("PRAGMA data_version", ())[0])
+        is_plain = type(local.connection) is sqlite3.Connection
+        identity = local.identity if self.journal == "wal" and is_plain else None
+
+        def ask() -> object:
+            (version,) = self.row("PRAGMA data_version", ())
+            return version if is_plain else (getattr(local.connection, "openings", 0), version)
+
+        watch = ChangeWatch(self.path, identity, ask)
         local.watch = watch
         return watch
 
@@ -303,17 +309,27 @@ class Connections:
             self._close_those_of_ended_threads()
             self._connections[id(connection)] = connection, inside
         local.displaced, local.identity = displaced, identity
-        local.connection, local.cursors, local.inside = connection, [], inside
+        local.cursors = [] if type(connection) is sqlite3.Connection else _unkept()
+        local.connection, local.inside = connection, inside
         # Goes with the thread, which says that its connection is nobody's any more.
         local.thread = _Thread()
         finalize(local.thread, self._ended.append, id(connection)).atexit = False
         return connection
 
     def open(self, displaced: list[object]) -> sqlite3.Connection:
-        """Open a connection that is the caller's; what a put replaces goes to the list.
+        """Open a connection that is the caller's; what a put replaces goes to the list."""
+        if self.read_only and self._is_unchanging() and os.path.exists(self.path):
+            from cacheness.backends.sqlite_unchanging import Unchanging
 
-        By a function that is none of Python's: in one of those an interrupt can come, which
-        SQLite would replace by an error of its own.
+            unchanging: Any = Unchanging(self.path, lambda: self._open(displaced))
+            return unchanging  # type: ignore[no-any-return]  # stands for a connection
+        return self._open(displaced)
+
+    def _open(self, displaced: list[object]) -> sqlite3.Connection:
+        """As `open`.
+
+        What is replaced goes there by a function that is none of Python's: in one of those an
+        interrupt can come, which SQLite would replace by an error of its own.
         """
         _check_files(self.path)
         try:
@@ -376,11 +392,16 @@ class Connections:
         path = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         if not self.read_only:
             return f"file:{path}"
-        # A directory that can't be written can't hold the shared memory that WAL readers
-        # need; without a log there is nothing to share.
+        return f"file:{path}?{'immutable=1' if self._is_unchanging() else 'mode=ro'}"
+
+    def _is_unchanging(self) -> bool:
+        """Whether it has to be opened as a file that never changes.
+
+        A directory that can't be written can't hold the shared memory that WAL readers
+        need; without a log there is nothing to share.
+        """
         writable = os.access(os.path.dirname(self.path), os.W_OK)
-        unchanging = not writable and not os.path.exists(f"{self.path}-wal")
-        return f"file:{path}?{'immutable=1' if unchanging else 'mode=ro'}"
+        return not writable and not os.path.exists(f"{self.path}-wal")
 
     def _close_those_of_ended_threads(self) -> None:
         while self._ended:
@@ -455,6 +476,12 @@ class Connections:
     def _version(self) -> int:
         row = self.row("PRAGMA user_version", ())
         return int(row[0]) if row else 0
+
+
+def _unkept() -> list[sqlite3.Cursor]:
+    from cacheness.backends.sqlite_unchanging import UnkeptCursors
+
+    return UnkeptCursors()
 
 
 class _Thread:
