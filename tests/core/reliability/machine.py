@@ -110,8 +110,16 @@ class CacheMachine(RuleBasedStateMachine):
         assert found is MISSING if held is None else found == held.value
         assert self.cache.exists(**NAMES[name]) is (held is not None)
 
+    @rule()
+    def look_at_all(self):
+        for name in range(len(NAMES)):
+            self.compare(name)
+
     @rule(name=names)
     def get_entry(self, name):
+        self.compare(name)
+
+    def compare(self, name):
         entry, held = self.cache.get_entry(**NAMES[name]), self.alive().get(name)
 
         assert (entry is None) is (held is None)
