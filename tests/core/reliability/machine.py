@@ -92,6 +92,7 @@ class CacheMachine(RuleBasedStateMachine):
             value, **NAMES[name], ttl_seconds=ttl, tags=tags, prefix=prefix
         )
         self.model[name] = Held(value, prefix, tuple(tags), expired=ttl == OVER)
+        self.compare(name)
 
     @rule(name=names, value=values)
     def add(self, name, value):
@@ -173,6 +174,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert updated is (held is not None)
         if held is not None:
             held.description, held.tags = description, tuple(tags)
+        self.compare(name)
 
     # --- many entries ---------------------------------------------------------------------
 
