@@ -11,8 +11,12 @@ import os
 import tempfile
 import tracemalloc
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cacheness import UnifiedCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BATCH = 5_000
 
@@ -41,16 +45,14 @@ def taken(directory: str) -> Taken:
     )
 
 
-def grow(directory: str, entries: int, gets: int, backend: str = "sqlite") -> list[Taken]:
+def grow(directory: str, entries: int, gets: int, backend: str = "sqlite") -> Iterator[Taken]:
     """Put so many entries and get so many times; what is taken at ten moments of the gets."""
-    moments = []
+    largest_log = 0
     with UnifiedCache(directory, metadata_backend=backend) as cache:
         for start in range(0, entries, BATCH):
             stop = min(start + BATCH, entries)
             cache.put_batch([([n], f"key-{n}") for n in range(start, stop)])
-            moments.append(taken(directory))
-        largest_log = max(moment.log for moment in moments)
-        moments = []
+            largest_log = max(largest_log, taken(directory).log)
         step = 7919
         number = 0
         for turn in range(gets):
@@ -60,13 +62,12 @@ def grow(directory: str, entries: int, gets: int, backend: str = "sqlite") -> li
             if turn % 500 == 0:
                 cache.put([number], f"key-{number}")
             if turn % max(1, gets // 10) == 0:
-                moments.append(taken(directory))
-        moments.append(taken(directory))
+                yield taken(directory)
+        yield taken(directory)
         if largest_log > 64 << 20:
             raise AssertionError(f"a log of {largest_log} bytes")
         if len(cache) != entries:
             raise AssertionError(f"{len(cache)} entries")
-    return moments
 
 
 def main() -> None:

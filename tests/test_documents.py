@@ -206,3 +206,19 @@ def test_links_lead_to_files_that_exist(page):
 
     local = [link for link in links if "://" not in link]
     assert [link for link in local if not ((ROOT / page).parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/RELIABILITY.md", "docs/SECURITY.md"])
+def test_the_tests_that_a_page_names_exist(page):
+    tests = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")]
+    named = re.findall(r"[\w./]+\.py", (ROOT / page).read_text())
+
+    missing = {
+        name for name in named if not any(f"/{path}".endswith(f"/{_plain(name)}") for path in tests)
+    }
+    assert len(named) > 15
+    assert not missing
+
+
+def _plain(name):
+    return name.removeprefix("../")

@@ -92,6 +92,7 @@ class CacheMachine(RuleBasedStateMachine):
             value, **NAMES[name], ttl_seconds=ttl, tags=tags, prefix=prefix
         )
         self.model[name] = Held(value, prefix, tuple(tags), expired=ttl == OVER)
+        self.compare(name)
 
     @rule(name=names, value=values)
     def add(self, name, value):
@@ -110,8 +111,16 @@ class CacheMachine(RuleBasedStateMachine):
         assert found is MISSING if held is None else found == held.value
         assert self.cache.exists(**NAMES[name]) is (held is not None)
 
+    @rule()
+    def look_at_all(self):
+        for name in range(len(NAMES)):
+            self.compare(name)
+
     @rule(name=names)
     def get_entry(self, name):
+        self.compare(name)
+
+    def compare(self, name):
         entry, held = self.cache.get_entry(**NAMES[name]), self.alive().get(name)
 
         assert (entry is None) is (held is None)
@@ -165,6 +174,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert updated is (held is not None)
         if held is not None:
             held.description, held.tags = description, tuple(tags)
+        self.compare(name)
 
     # --- many entries ---------------------------------------------------------------------
 

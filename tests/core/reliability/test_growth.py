@@ -21,7 +21,7 @@ MEBIBYTE = 1 << 20
 def test_many_gets_leave_nothing_behind(tmp_path, backend):
     tracemalloc.start()
     try:
-        moments = grow(str(tmp_path), 1_000, 10_000, backend)
+        moments = list(grow(str(tmp_path), 1_000, 10_000, backend))
     finally:
         tracemalloc.stop()
 
@@ -33,7 +33,7 @@ def test_many_gets_leave_nothing_behind(tmp_path, backend):
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at Linux's /proc")
 def test_many_gets_among_many_entries_take_nothing_more(tmp_path):
     """A fiftieth of what ``tests/growth.py`` does."""
-    moments = grow(str(tmp_path), 20_000, 200_000)
+    moments = list(grow(str(tmp_path), 20_000, 200_000))
 
     early, late = moments[2], moments[-1]
     assert late.resident - early.resident < 24 * MEBIBYTE, "the file's pages come to it"
