@@ -19,7 +19,6 @@ KINDS = {
 NOT_BY_A_SUITE = {
     "stream": "keeps what a running generator gave, which nobody else can make",
     "auto": "chooses among the others; no entry bears its name",
-    "keras_weights": "gives a dict of arrays for a model, so that nothing comes back exactly",
     "tensorflow_refused": "keeps nothing; it says why",
 }
 

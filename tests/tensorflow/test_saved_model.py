@@ -9,6 +9,9 @@ import subprocess
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 from cacheness import SerializationError
 from cacheness_tensorflow.saved_model import SavedModelHandler
@@ -49,6 +52,19 @@ class Untraced(tf.Module):
         return value * 2
 
 
+HELD = ["bool", "int8", "int64", "float16", "bfloat16", "complex64"]
+
+
+class Holder(tf.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = []
+
+    @tf.function(input_signature=[], autograph=False)
+    def read(self):
+        return [variable.read_value() for variable in self.held]
+
+
 @pytest.fixture(scope="module")
 def scaler(tmp_path_factory) -> Scaler:
     vocabulary = tmp_path_factory.mktemp("words") / "words.txt"
@@ -68,6 +84,23 @@ def test_variables_functions_and_assets_come_back(cache, scaler):
         assert np.array_equal(variable, other)
     assert cache.get_entry("s").signature is not None
     assert cache.get_entry("s").summary == "Scaler with number, scale"
+
+
+@pytest.mark.slow
+@settings(max_examples=3, deadline=None)
+@given(st.lists(npst.array_shapes(min_dims=0, min_side=0, max_side=3), min_size=6, max_size=6))
+def test_variables_of_any_dtype_and_shape_come_back_in_a_module(cache, shapes):
+    module = Holder()
+    for dtype, shape in zip(HELD, shapes, strict=True):
+        numbers = np.random.default_rng(0).integers(0, 2, shape)
+        module.held.append(tf.Variable(tf.cast(numbers, dtype), name=f"held_{dtype}"))
+
+    cache.put(module, "m")
+    again = cache.get("m")
+
+    for one, other, read in zip(module.held, again.held, again.read(), strict=True):
+        assert (other.name, other.dtype, other.shape) == (one.name, one.dtype, one.shape)
+        assert other.numpy().tobytes() == read.numpy().tobytes() == one.numpy().tobytes()
 
 
 def test_what_came_back_can_be_stored_again(cache, scaler):

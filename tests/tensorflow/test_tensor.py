@@ -102,6 +102,20 @@ def test_a_large_tensor_is_a_file_that_numpy_opens(cache):
     assert np.array_equal(np.load(path), tensor.numpy())
 
 
+def test_a_tensor_of_many_megabytes_comes_back_and_outlives_its_entry(cache):
+    tensor = random_tensor(2000, 4000)
+    cache.put({"large": tensor, "narrow": tf.cast(tensor, tf.bfloat16)}, "nested")
+    cache.put(tensor, "t")
+
+    again, parts = cache.get("t"), cache.get("nested")
+    cache.invalidate("t")
+    cache.invalidate("nested")
+
+    assert np.array_equal(again, tensor)
+    assert np.array_equal(parts["large"], tensor)
+    assert bits(parts["narrow"]) == bits(tf.cast(tensor, tf.bfloat16))
+
+
 def test_a_tensor_of_a_dtype_that_numpy_lacks_is_a_file_of_its_bits(cache):
     tensor = tf.cast(random_tensor(300, 400), tf.bfloat16)
 

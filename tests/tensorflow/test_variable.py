@@ -70,6 +70,12 @@ def test_synchronization_and_string_values_come_back(cache):
     assert again.numpy().tolist() == [b"a\0", b""]
 
 
+def test_a_caching_device_comes_back(cache):
+    cache.put(tf.Variable(1.0, caching_device="/device:CPU:0"), "v")
+
+    assert cache.get("v")._caching_device == "/device:CPU:0"
+
+
 def test_the_name_does_not_depend_on_where_it_is_read(cache):
     cache.put(tf.Variable(1.0, name="outer/inner"), "v")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cacheness.errors import CannotHandleError
 from cacheness.handlers.base import BufferHandler
 from cacheness_tensorflow.arrays import lend, to_numpy
@@ -74,7 +76,20 @@ def _stored(weight: Any, context: HandlerContext) -> dict[str, Any]:
     import tensorflow as tf
 
     array, dtype = lend(tf.convert_to_tensor(weight.value))
-    return {"path": weight.path, "dtype": dtype, "array": context.put_part(array)}
+    # What the tensor lends is read-only; what is read back is the reader's own.
+    own = np.asarray(_Writeable(array))
+    return {"path": weight.path, "dtype": dtype, "array": context.put_part(own)}
+
+
+class _Writeable:
+    """The memory of an array, for one that does not say that it is read-only."""
+
+    def __init__(self, array: AnyArray) -> None:
+        self._array = array
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (array.ctypes.data, False),
+        }
 
 
 def _loaded(stored: Mapping[str, Any], context: HandlerContext) -> AnyArray:

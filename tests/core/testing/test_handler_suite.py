@@ -10,12 +10,13 @@ import pickle
 import re
 import shutil
 import time
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import strategies as st
 
-from cacheness import CachenessError, CannotHandleError, Handler, UnifiedCache, unregister_handler
+from cacheness import CachenessError, CannotHandleError, Handler, unregister_handler
 from cacheness.plugins.registry import register_handler, registry_for
 from cacheness.testing import HandlerContract
 
@@ -319,9 +320,6 @@ DEFECTS: list[tuple[type[Handler], str, str]] = [
 ]
 
 
-KEY = "the key of a test, known to all"
-
-
 class PointSuite(HandlerContract):
     """The suite as an author writes it."""
 
@@ -347,18 +345,18 @@ class PointSuite(HandlerContract):
         return True
 
 
-def run(handler: type[Handler], name: str, folder: Path) -> None:
+def run(handler: type[Handler], name: str, folder: Path, **said: Any) -> None:
     """Run one test of the suite on a handler, as pytest would."""
-    suite = type("Suite", (PointSuite,), {"handler": handler})()
+    suite = type("Suite", (PointSuite,), {"handler": handler, **said})()
     test = getattr(suite, f"test_{name}")
     folder.mkdir()
     register_handler(handler, priority=1000, types=PointSuite.types)
     given: dict[str, Any] = {"tmp_path": folder, "loaded": registry_for().handler(handler.name)}
     try:
-        with (
-            UnifiedCache(folder / "inline", signing_key=KEY) as given["cache"],
-            UnifiedCache(folder / "filed", signing_key=KEY, inline_bytes=0) as given["filed"],
-        ):
+        with ExitStack() as stack:
+            for fixture in ("cache", "filed"):
+                make = contextmanager(getattr(PointSuite, fixture).__wrapped__)
+                given[fixture] = stack.enter_context(make(suite, folder, given["loaded"]))
             test(**{name: given[name] for name in inspect.signature(test).parameters})
     finally:
         unregister_handler(handler.name)
@@ -386,6 +384,36 @@ def test_every_promise_of_the_suite_is_held_by_the_handler_without_a_defect(
 
     for number, name in enumerate(names):
         run(Sound, name, tmp_path / str(number))
+
+
+class AsksForAnOption(Sound):
+    def put_with(self, obj: Any, file_path: str, context: HandlerContext) -> dict[str, Any]:
+        if not context.options.get("points"):
+            raise CannotHandleError("nobody asked for points")
+        return self.put(obj, file_path)
+
+
+@pytest.mark.slow
+def test_a_handler_that_asks_for_options_gets_those_of_its_suite(tmp_path: Path) -> None:
+    names = ["every_object_comes_back_exactly", "it_writes_exactly_the_file_that_it_is_told"]
+    for name in names:
+        run(AsksForAnOption, name, tmp_path / name, options={"points": True})
+
+        with pytest.raises(CachenessError, match="nobody asked"):
+            run(AsksForAnOption, name, tmp_path / f"{name} without")
+
+
+@pytest.mark.slow
+def test_a_handler_of_a_family_of_classes_is_judged_by_what_is_equal(tmp_path: Path) -> None:
+    name = "a_subclass_is_refused_or_comes_back_as_such"
+
+    def alike(suite: PointSuite, one: Any, other: Any) -> bool:
+        return vars(one) == vars(other)
+
+    run(TakesSubclasses, name, tmp_path / "alike", keeps_class=False, equal=alike)
+
+    with pytest.raises(AssertionError, match="came back as a Point"):
+        run(TakesSubclasses, name, tmp_path / "unlike", keeps_class=False)
 
 
 def test_a_suite_without_a_handler_or_objects_says_what_to_set() -> None:

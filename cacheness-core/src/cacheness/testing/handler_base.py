@@ -14,7 +14,7 @@ from cacheness.core import UnifiedCache
 from cacheness.plugins.registry import register_handler, registry_for, unregister_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from hypothesis.strategies import SearchStrategy
@@ -41,6 +41,11 @@ class HandlerSubject:
     """The types of a class that stands there itself; a spec names its own."""
     examples: int = 30
     """How many objects hypothesis tries in each test."""
+    options: Mapping[str, Any] = {}
+    """Options that the handler is given, where it keeps nothing without them."""
+    keeps_class: bool = True
+    """Whether an object of a subclass has to come back as one. False of a handler that
+    takes a family of classes for what they do: `equal` then says whether it came back."""
 
     # --- what an author says ------------------------------------------------------------
 
@@ -97,14 +102,25 @@ class HandlerSubject:
     @pytest.fixture
     def cache(self, tmp_path: Path, loaded: LoadedHandler) -> Iterator[UnifiedCache]:
         """A cache that keeps small payloads in their entries, as it does by default."""
-        with UnifiedCache(tmp_path / "inline", signing_key=_KEY) as cache:
+        with UnifiedCache(
+            tmp_path / "inline", signing_key=_KEY, handler_options=self._options_of(loaded)
+        ) as cache:
             yield cache
 
     @pytest.fixture
     def filed(self, tmp_path: Path, loaded: LoadedHandler) -> Iterator[UnifiedCache]:
         """A cache that keeps every payload in a file."""
-        with UnifiedCache(tmp_path / "filed", signing_key=_KEY, inline_bytes=0) as cache:
+        with UnifiedCache(
+            tmp_path / "filed",
+            signing_key=_KEY,
+            inline_bytes=0,
+            handler_options=self._options_of(loaded),
+        ) as cache:
             yield cache
+
+    def _options_of(self, loaded: LoadedHandler) -> dict[str, Mapping[str, Any]]:
+        # A handler that has options does without the short way of a small value.
+        return {loaded.name: self.options} if self.options else {}
 
     def for_each(self, check: Callable[[Any], None], examples: int | None = None) -> None:
         """Call ``check`` with objects of the strategy: ``examples`` of them, or the suite's."""
@@ -123,7 +139,7 @@ class HandlerSubject:
         phases = list(Phase) if examples is None else [Phase.explicit, Phase.generate]
 
         @settings(
-            max_examples=examples or self.examples,
+            max_examples=min(examples or self.examples, self.examples),
             phases=phases,
             deadline=None,
             database=None,

@@ -19,7 +19,7 @@ from cacheness.plugins.registry import registry_for
 from cacheness.testing.handler_base import HandlerSubject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from cacheness.core import UnifiedCache
@@ -124,7 +124,7 @@ class KeepingPromises(HandlerSubject):
         moved = os.fspath(tmp_path / f"moved{loaded.extension}")
 
         def check(obj: Any) -> None:
-            putting, getting = contexts()
+            putting, getting = contexts(self.options)
             metadata = loaded.handler.put_with(obj, path, putting)
             if putting.parts.objects:
                 return  # a payload of parts has no file of its own; the tests above read it
@@ -168,7 +168,8 @@ class KeepingPromises(HandlerSubject):
                 what = f"a {type(obj).__name__} was taken"
                 assert not must_refuse, f"{what}: answer False in can_handle, or {_REFUSE}"
                 back = cache["refused"]
-                assert type(back) is type(obj), (
+                same = type(back) is type(obj) if self.keeps_class else self.equal(back, obj)
+                assert same, (
                     f"{what} and came back as a {type(back).__name__}: compare type(obj), or "
                     f"{_REFUSE}"
                 )
@@ -181,7 +182,7 @@ class KeepingPromises(HandlerSubject):
         def put_and_get(numbered: tuple[int, Any]) -> Any:
             number, obj = numbered
             path = os.fspath(tmp_path / f"{number}{loaded.extension}")
-            putting, getting = contexts()
+            putting, getting = contexts(self.options)
             metadata = loaded.handler.put_with(obj, path, putting)
             if putting.parts.objects:
                 return obj
@@ -202,7 +203,7 @@ class KeepingPromises(HandlerSubject):
         read = set()
         for version, payload, metadata, obj in self.older():
             path.write_bytes(payload)
-            _, getting = contexts()
+            _, getting = contexts(self.options)
             back = loaded.handler.get_with(os.fspath(path), metadata, getting)
             self.assert_same(back, obj, f"from version {version}")
             read.add(version)
@@ -216,12 +217,12 @@ class KeepingPromises(HandlerSubject):
 _REFUSE = "raise CannotHandleError in put"
 
 
-def contexts() -> tuple[PutContext, GetContext]:
+def contexts(options: Mapping[str, Any]) -> tuple[PutContext, GetContext]:
     """What the core would tell the handler about a put, and about the get of its payload."""
     registry = registry_for()
     raw = registry.compressor("none")
-    putting = PutContext(registry, Parts(), {}, raw, allow_pickle=True)
-    getting = GetContext("", {}, raw, _no_parts, verified=True, allow_pickle=True)
+    putting = PutContext(registry, Parts(), options, raw, allow_pickle=True)
+    getting = GetContext("", options, raw, _no_parts, verified=True, allow_pickle=True)
     return putting, getting
 
 

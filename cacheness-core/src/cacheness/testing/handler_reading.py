@@ -90,7 +90,7 @@ class ReadingPromises(HandlerSubject):
         path = tmp_path / f"whole{loaded.extension}"
 
         def collect(obj: Any) -> None:
-            putting, _ = contexts()
+            putting, _ = contexts(self.options)
             metadata = loaded.handler.put_with(obj, os.fspath(path), putting)
             if not putting.parts.objects:
                 found.append((path.read_bytes(), metadata))

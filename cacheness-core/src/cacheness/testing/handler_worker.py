@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Reads damaged payloads in a process of its own, which a crash or a hang may end."""
+"""Tries a handler in another process, which a crash or a hang may end."""
 
 from __future__ import annotations
 
+import base64
 import os
 import pickle
 import random
@@ -11,29 +12,39 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from cacheness.errors import UnhashableParameterError
+from cacheness.keys.encoding import params_key
 from cacheness.plugins.registry import register_handler, registry_for
 from cacheness.plugins.tables import load_target
 from cacheness.testing.handler_keeping import contexts
-from cacheness.testing.processes import in_fresh_process
+from cacheness.testing.processes import answering, in_fresh_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cacheness.handlers.base import Handler
     from cacheness.plugins.registry import LoadedHandler
 
-__all__ = ["MOST_GROWTH", "named_target", "read_damaged_elsewhere", "read_payload"]
+__all__ = [
+    "MOST_GROWTH",
+    "key_of",
+    "keys_elsewhere",
+    "main",
+    "read_damaged_elsewhere",
+    "read_payload",
+]
 
 MOST_GROWTH = 1 << 19
 """KiB by which the memory of a process may grow while it reads small damaged files."""
 
 Payloads = list[tuple[bytes, dict[str, Any]]]
+_CODE = "from cacheness.testing.handler_worker import main; main()"
 
 
 def read_damaged_elsewhere(
     handler: str | type[Handler], payloads: Payloads, folder: str
 ) -> tuple[int, int]:
-    """Read the payloads, damaged in many ways, in a fresh process.
+    """Read the payloads, damaged in many ways, in another process.
 
     Returns:
         How many files were read, and by how many KiB the process's memory grew.
@@ -41,33 +52,66 @@ def read_damaged_elsewhere(
     Raises:
         AssertionError: The process crashed.
     """
-    job = os.path.join(folder, "job")
-    with open(job, "wb") as file:
-        pickle.dump((named_target(handler), payloads, folder), file)
-    told = in_fresh_process("from cacheness.testing.handler_worker import main; main()", job)
-    read, growth = told.split()
+    if not payloads:
+        return 0, 0
+    read, growth = _ask(handler, (), _read_all, payloads, folder).split()
     return int(read), int(growth)
 
 
-def named_target(handler: str | type[Handler]) -> str:
-    """The handler as another process finds it: by its name, or by its class's import path."""
-    if isinstance(handler, str):
-        return handler
-    return f"{handler.__module__}:{handler.__qualname__}"
+def keys_elsewhere(
+    handler: str | type[Handler], types: tuple[str, ...], pickles: list[bytes]
+) -> list[str]:
+    """The keys that pickled objects have in another process.
+
+    Raises:
+        AssertionError: The process crashed.
+    """
+    return _ask(handler, types, _keys_of, pickles).split() if pickles else []
+
+
+def key_of(obj: Any) -> str | None:
+    """The key of a parameter; None where the type has no stable fingerprint, and says so."""
+    try:
+        return params_key({"of": obj})
+    except UnhashableParameterError:
+        return None
 
 
 def main() -> None:
-    """Do the job in the file that the command line names; print what it came to."""
-    with open(sys.argv[1], "rb") as file:
-        target, payloads, folder = pickle.load(file)
-    if ":" in target:
-        target = register_handler(load_target(target), priority=1000).name
-    print(*_read_all(registry_for().handler(target), payloads, folder))  # noqa: T201
+    """Do what each line of the standard input says; print what it came to."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # libraries print what they like
+    for line in sys.stdin:
+        target, types, task, given = pickle.loads(base64.b64decode(line))
+        if ":" in target:
+            target = register_handler(load_target(target), priority=1000, types=types).name
+        print(task(registry_for().handler(target), *given), file=answers, flush=True)
 
 
-def _read_all(loaded: LoadedHandler, payloads: Payloads, folder: str) -> tuple[int, int]:
+def _ask(
+    handler: str | type[Handler],
+    types: tuple[str, ...],
+    task: Callable[..., str],
+    *given: object,
+) -> str:
+    if isinstance(handler, str):
+        # What is found by its entry point shares a process: some libraries take seconds to import.
+        return answering(_CODE).ask(_question(handler, types, task, given))
+    target = f"{handler.__module__}:{handler.__qualname__}"
+    return in_fresh_process(_CODE, stdin=_question(target, types, task, given))
+
+
+def _question(*parts: object) -> str:
+    return base64.b64encode(pickle.dumps(parts)).decode()
+
+
+def _keys_of(_loaded: LoadedHandler, pickles: list[bytes]) -> str:
+    return " ".join(str(key_of(pickle.loads(pickled))) for pickled in pickles)
+
+
+def _read_all(loaded: LoadedHandler, payloads: Payloads, folder: str) -> str:
     for payload, metadata in payloads:  # what it imports and sets up counts for nothing
         read_payload(loaded, folder, payload, metadata)
+    _forget_peak()
     before = _peak_memory()
     read = growth = 0
     for payload, metadata in payloads:
@@ -76,8 +120,8 @@ def _read_all(loaded: LoadedHandler, payloads: Payloads, folder: str) -> tuple[i
             read += 1
             growth = _peak_memory() - before
             if growth > MOST_GROWTH:
-                return read, growth
-    return read, growth
+                return f"{read} {growth}"
+    return f"{read} {growth}"
 
 
 def read_payload(
@@ -87,7 +131,7 @@ def read_payload(
     path = os.path.join(folder, f"damaged{loaded.extension}")
     with open(path, "wb") as file:
         file.write(payload)
-    _, getting = contexts()
+    _, getting = contexts({})
     with warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("ignore")
         loaded.handler.get_with(path, metadata, getting)
@@ -107,6 +151,12 @@ def _damaged(payload: bytes) -> Iterator[bytes]:
             place = chance.randrange(min(size, 128) if chance.random() < 0.7 else size)
             changed[place] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
         yield bytes(changed)
+
+
+def _forget_peak() -> None:
+    """Begin a new peak, where the system can; elsewhere, earlier handlers' may hide one."""
+    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
 
 
 def _peak_memory() -> int:
