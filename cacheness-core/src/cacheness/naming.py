@@ -129,9 +129,8 @@ def check_options(options: object) -> None:
     Raises:
         ConfigError: They are no mapping of names to values.
     """
-    if options is None:
-        return
-    if hasattr(options, "keys") and all(isinstance(name, str) for name in options.keys()):  # noqa: SIM118  # any mapping's
+    names = {} if options is None else getattr(options, "keys", lambda: [None])()
+    if all(isinstance(name, str) for name in names):
         return
     raise ConfigError(
         f"options={options!r} is no mapping of names to values: give a dict for the handler, "
