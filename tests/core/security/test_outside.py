@@ -1,15 +1,18 @@
 """Nothing that lies in a cache directory makes a cache read or write outside of it."""
 
+import io
 import os
 import shutil
 import sqlite3
 import stat
+import tarfile
 import threading
 import warnings
 
 import numpy as np
 import pytest
 from tests.core.security.hostile import blobs_of, change, everything, journal_that_removes, plant
+from xxhash import xxh3_128_hexdigest
 
 from cacheness import BackendUnavailableError, CachenessError, UnifiedCache
 
@@ -253,3 +256,47 @@ def test_an_extension_in_an_entrys_metadata_is_no_path(directory, outside):
         with UnifiedCache(directory) as cache:
             cache.put({"a": 1}, "k")
     assert everything(outside) == before
+
+
+def renamed(tar, name, kind):
+    """A tar whose members all have that name, and are links to it where the kind says so."""
+    tar = bytearray(tar)
+    with tarfile.open(fileobj=io.BytesIO(bytes(tar))) as members:
+        starts = [member.offset for member in members]
+    for start in starts:
+        header = tar[start : start + 512]
+        header[:100] = name.encode().ljust(100, b"\0")
+        header[156:157] = kind
+        header[157:257] = name.encode().ljust(100, b"\0")
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        tar[start : start + 512] = header
+    return bytes(tar), len(starts)
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE]
+)
+@pytest.mark.parametrize("name", ["../outside/precious", "/etc/passwd", "a/../../x", "", "."])
+def test_no_name_in_a_containers_tar_is_a_path(tmp_path, outside, name, kind):
+    directory = tmp_path / "cache"
+    parts = {"a": np.arange(20_000), "b": [np.zeros(30_000), "text"]}
+    with UnifiedCache(directory) as cache:
+        cache.put(parts, "k")
+    (blob,) = [path for path in blobs_of(directory) if path.suffix == ".tar"]
+    payload, members = renamed(blob.read_bytes(), name, kind)
+    assert members >= 3
+    blob.write_bytes(payload)
+    checksum = f"xxh3-128:{xxh3_128_hexdigest(payload)}"
+    change(directory, "UPDATE entries SET checksum = ? WHERE cache_key = 'k'", checksum)
+    before = everything(outside)
+
+    for way in ({}, {"mmap": True}):
+        with UnifiedCache(directory) as cache:
+            back = cache.get("k", **way)
+            # Members are found by the places that the manifest says: names count for nothing.
+            assert list(back) == ["a", "b"]
+            assert np.array_equal(back["a"], parts["a"])
+            assert back["b"][1] == "text"
+    assert everything(outside) == before
+    assert not (tmp_path / "x").exists()
