@@ -66,6 +66,7 @@ class Journal:
         self._read_only = read_only
         self._descriptor: int | None = None
         self._identity: tuple[int, int] | None = None
+        self._writable = False
 
     # --- reading ------------------------------------------------------------------------
 
@@ -145,6 +146,8 @@ class Journal:
         descriptor = self._descriptor
         if descriptor is None:
             descriptor = self._open(create=True)
+        elif not self._writable:
+            descriptor = self._open_to_write()
         if os.fstat(descriptor).st_size > self.end:
             os.ftruncate(descriptor, self.end)
         try:
@@ -237,15 +240,33 @@ class Journal:
         return descriptor
 
     def _open_descriptor(self, *, create: bool) -> int:
+        self._writable = not self._read_only
         if create:
             return _open_new(self.path, os.O_APPEND, self._mode)
-        if not self._read_only:
+        if self._writable:
             try:
                 return os.open(self.path, os.O_RDWR | os.O_APPEND | _FLAGS)
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                     raise
+        self._writable = False
         return os.open(self.path, os.O_RDONLY | _FLAGS)
+
+    def _open_to_write(self) -> int:
+        """Open the file again, which could only be read when it was opened."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | _FLAGS)
+        try:
+            status = os.fstat(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if (status.st_dev, status.st_ino) != self._identity:
+            os.close(descriptor)
+            raise OSError(errno.ESTALE, "it was replaced meanwhile")
+        readable, self._descriptor, self._writable = self._descriptor, descriptor, True
+        if readable is not None:
+            os.close(readable)
+        return descriptor
 
     def _status(self) -> tuple[tuple[int, int] | None, int]:
         try:
