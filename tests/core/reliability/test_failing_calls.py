@@ -55,8 +55,9 @@ def fail_each_call(quick_path, backend, name, size, code):
         with warnings.catch_warnings():
             # What was to be repaired may still be damaged.
             warnings.simplefilter("ignore" if name == "Repair" and not done else "error")
-            # What an interruption leaves is for a repair, as what a kill leaves is.
-            left = code is None or failing.in_removal
+            # What an interruption leaves is for a repair, as what a kill leaves is; and a
+            # repair that can't ask whose a file is leaves it.
+            left = code is None or failing.in_removal or name == "Repair"
             faults += faults_after(place, backend, workload, size, finished=done, crashed=left)
         problems += [f"{where}: {fault}" for fault in faults]
         shutil.rmtree(place)

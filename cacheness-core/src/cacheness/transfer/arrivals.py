@@ -259,6 +259,11 @@ class Arrivals:
         else:
             blob = self._new_name(entry, extension)
             self._write(entry, blob, stream)
+        try:
+            store = None if blob is None else self._engine.claimed_store()
+        except BaseException:
+            self._engine.drop_blob(blob)
+            raise
         arrived = replace(
             entry,
             namespace=self._config.namespace,
@@ -267,7 +272,7 @@ class Arrivals:
             signature=None,
             inline=inline,
             blob=blob,
-            blob_store=None if blob is None else self._engine.claimed_store(),
+            blob_store=store,
         )
         return self._signed(arrived) if signs else arrived
 
