@@ -2,12 +2,18 @@
 """Which tests are slow by their folder or by the suite they come from, and how often
 hypothesis tries."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
+
+# Where these are set, pytest shows each difference whole: hours, where values are large.
+for name in ("CI", "BUILD_NUMBER"):
+    os.environ.pop(name, None)
+
 SLOW_FOLDERS = ("tests/core/cli/", "tests/tensorflow/", "tests/postgres/")
 """Whose tests wait for a process each, for TensorFlow's import, or for a server."""
 SLOW_PROMISES = {

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cacheness.blobs.base import BlobBackend
+from cacheness.testing.comparing import same
 from cacheness.testing.store import StoreContract, close_twice, forked
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class BlobBackendContract(StoreContract):
             whole = b"".join(pieces)
 
             assert backend.write(name, iter(source)) == len(whole), "write gives the blob's size"
-            assert bytes(backend.read(name)) == whole
+            assert same(bytes(backend.read(name)), whole)
             assert backend.exists(name)
             assert backend.delete(name)
 
@@ -102,7 +103,7 @@ class BlobBackendContract(StoreContract):
         backend.write(NAME, source())
 
         expected = b"".join(bytes([value]) * 1000 for value in range(5))
-        assert bytes(backend.read(NAME)) == expected, (
+        assert same(bytes(backend.read(NAME)), expected), (
             "use a buffer up before asking the source for the next one"
         )
 
@@ -168,8 +169,8 @@ class BlobBackendContract(StoreContract):
 
         slices = list(backend.read_into(NAME, target))
 
-        assert b"".join(slices) == whole, "each filled slice once, in order"
-        assert target[: len(whole)] == whole, "the slices are of the target, not copies"
+        assert same(b"".join(slices), whole), "each filled slice once, in order"
+        assert same(target[: len(whole)], whole), "the slices are of the target, not copies"
         assert bytes(target[len(whole) :]) == bytes(10), "a short blob ends early"
         assert all(piece.obj is target.obj for piece in slices), "give slices of the target"
 
@@ -190,18 +191,18 @@ class BlobBackendContract(StoreContract):
         mapped = backend.mapped(NAME, len(content))
 
         if mapped is not None:
-            assert mapped == content
+            assert same(mapped, content)
             mapped[0] ^= 1
-            assert bytes(backend.read(NAME)) == content, "a write to the pages reached the blob"
+            assert same(bytes(backend.read(NAME)), content), "a write to the pages reached the blob"
             backend.delete(NAME)
-            assert mapped[1:] == content[1:], "the pages went with the blob"
+            assert same(mapped[1:], content[1:]), "the pages went with the blob"
 
     def test_a_blob_comes_in_pieces(self, backend: BlobBackend) -> None:
         content = os.urandom(9_000_000)
         backend.write(NAME, [content])
 
         pieces = [bytes(piece) for piece in backend.pieces(NAME)]
-        assert b"".join(pieces) == content
+        assert same(b"".join(pieces), content)
         assert max(map(len, pieces)) <= 4 << 20, "memory stays flat however large a blob is"
         next(iter(backend.pieces(NAME)))  # whoever stops early holds nothing up
         assert backend.delete(NAME)
@@ -353,9 +354,9 @@ class BlobBackendContract(StoreContract):
             try:
                 for _ in range(3):
                     backend.write(name, [payloads[name][:50_000], payloads[name][50_000:]])
-                    assert bytes(backend.read(name)) == payloads[name]
+                    assert same(bytes(backend.read(name)), payloads[name])
                     target = memoryview(bytearray(200_000))
-                    assert b"".join(backend.read_into(name, target)) == payloads[name]
+                    assert same(b"".join(backend.read_into(name, target)), payloads[name])
                     assert backend.delete(name)
                 backend.write(name, [payloads[name]])
             except BaseException as error:  # noqa: BLE001  # raised in the test's own thread

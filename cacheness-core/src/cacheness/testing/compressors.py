@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cacheness.compressors.base import Compressor
 from cacheness.core import UnifiedCache
 from cacheness.plugins.registry import registry_for
+from cacheness.testing.comparing import same
 from cacheness.testing.plugin import PluginPromises
 from cacheness.testing.store import forked
 
@@ -87,7 +88,7 @@ class CompressorContract(PluginPromises):
         def check(data: bytes, typesize: int, times: int) -> None:
             whole = data * times
             packed = codec.compress(whole, typesize=typesize)
-            assert bytes(codec.decompress(packed, max_size=len(whole))) == whole
+            assert same(bytes(codec.decompress(packed, max_size=len(whole))), whole)
 
         check()
 
@@ -95,20 +96,20 @@ class CompressorContract(PluginPromises):
         chance = random.Random(0)  # noqa: S311  # no secret
         for data in (chance.randbytes(4 << 20), bytes(4 << 20), (_SAMPLE * 42)[: 4 << 20]):
             packed = codec.compress(data, typesize=8)
-            assert bytes(codec.decompress(packed, max_size=len(data))) == data
+            assert same(bytes(codec.decompress(packed, max_size=len(data))), data)
 
     def test_every_kind_of_buffer_is_taken(self, codec: Compressor) -> None:
         for kind in (bytes, bytearray, memoryview):
             packed = bytes(codec.compress(kind(_SAMPLE), typesize=4))
-            assert bytes(codec.decompress(kind(packed), max_size=len(_SAMPLE))) == _SAMPLE
+            assert same(bytes(codec.decompress(kind(packed), max_size=len(_SAMPLE))), _SAMPLE)
 
     def test_it_leaves_its_input_alone(self, codec: Compressor) -> None:
         data = bytearray(_SAMPLE)
         packed = codec.compress(data, typesize=4)
         data[:] = bytes(len(data))
-        assert not self.packs or bytes(codec.decompress(packed, max_size=len(data))) == _SAMPLE, (
-            "what compress gave changed with the caller's buffer: copy, or give new bytes"
-        )
+        assert not self.packs or same(
+            bytes(codec.decompress(packed, max_size=len(data))), _SAMPLE
+        ), "what compress gave changed with the caller's buffer: copy, or give new bytes"
 
     def test_what_repeats_shrinks(self, codec: Compressor) -> None:
         size = len(codec.compress(_SAMPLE, typesize=4))
@@ -124,7 +125,7 @@ class CompressorContract(PluginPromises):
 
         with ThreadPoolExecutor(8) as pool:
             backs = list(pool.map(there_and_back, chunks))
-        assert backs == chunks, "threads got each other's chunks: make a context for each call"
+        assert same(backs, chunks), "threads got each other's chunks: make a context for each call"
 
     # --- hostile chunks -------------------------------------------------------------------
 
@@ -179,7 +180,7 @@ class CompressorContract(PluginPromises):
                 cache[key] = payload
         with UnifiedCache(tmp_path / "cache") as cache:
             backs: dict[str, Any] = {key: cache[key] for key in payloads}
-        assert backs == payloads
+        assert same(backs, payloads)
 
 
 def _damaged(packed: bytes) -> list[bytes]:
