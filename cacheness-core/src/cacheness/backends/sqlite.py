@@ -339,13 +339,13 @@ class SQLiteBackend(MetadataBackend):
         return query_records(self._connections.rows, self._namespace, query)
 
     def touch_entry(self, cache_key: str, prefix: str | None, *, now: float) -> bool | None:
-        from cacheness.backends.sqlite_bulk import RENEW
+        from cacheness.backends.sqlite_bulk import RENEW, renewed_at
 
         statement = (
-            f"{RENEW} WHERE cache_key = ?2 AND namespace = ?3 AND (?4 IS NULL OR prefix = ?4) "
-            "AND (expires_at IS NULL OR expires_at > ?1)"
+            f"{RENEW} WHERE cache_key = ? AND namespace = ? AND (? IS NULL OR prefix = ?) "
+            "AND (expires_at IS NULL OR expires_at > ?)"
         )
-        values = (now, cache_key, self._namespace, prefix)
+        values = (*renewed_at(now), cache_key, self._namespace, prefix, prefix, now)
         return self._connections.change(statement, values) > 0
 
     def touch_entries(self, filter: Filter, *, now: float) -> int:

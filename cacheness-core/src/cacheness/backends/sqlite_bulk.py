@@ -48,15 +48,16 @@ __all__ = [
     "query",
     "record_hits",
     "rename_entries",
+    "renewed_at",
     "touch",
 ]
 
 RENEW = (
-    "UPDATE entries SET worth = worth + (?1 - accessed_at), accessed_at = ?1, "
-    "renewed_at = ?1, expires_at = ?1 + ttl_seconds, "
-    "stale_until = ?1 + ttl_seconds + (stale_until - expires_at)"
+    "UPDATE entries SET worth = worth + (? - accessed_at), accessed_at = ?, "
+    "renewed_at = ?, expires_at = ? + ttl_seconds, "
+    "stale_until = ? + ttl_seconds + (stale_until - expires_at)"
 )
-"""An entry's worth is its last access, shifted by what it costs."""
+"""An entry's worth is its last access, shifted by what it costs. The values: `renewed_at`."""
 _MINE = "WHERE namespace = ?"
 _THESE = f"{_MINE} AND cache_key IN (SELECT value FROM json_each(?))"
 _KEYED = "WHERE cache_key = ? AND namespace = ?"
@@ -201,10 +202,16 @@ def delete_expired(connections: Connections, namespace: str, now: float) -> list
 def touch(connections: Connections, namespace: str, filter: Filter, now: float) -> int:
     """Renew what the filter selects as of now."""
     chosen = _select(connections, filter)
-    statement = f"{RENEW} {_MINE} AND (expires_at IS NULL OR expires_at > ?1) AND {chosen.sql}"
-    touched = connections.change(statement, (now, namespace, *chosen.values))
+    statement = f"{RENEW} {_MINE} AND (expires_at IS NULL OR expires_at > ?) AND {chosen.sql}"
+    values = (*renewed_at(now), namespace, now, *chosen.values)
+    touched = connections.change(statement, values)
     connections.wrote(touched)
     return touched
+
+
+def renewed_at(now: float) -> tuple[float, ...]:
+    """The values of `RENEW`: numbered placeholders count as named, which Python gives up."""
+    return (now,) * RENEW.count("?")
 
 
 def query(connections: Connections, namespace: str, filter: Filter) -> list[str]:
@@ -220,11 +227,11 @@ def record_hits(
     """Add to the hits of entries."""
     connections.function("cost_rank", 4, cost_rank)
     statement = (
-        "UPDATE entries SET hits = hits + ?1, accessed_at = max(accessed_at, ?2), worth = "
-        "cost_rank(cost_seconds, stored_bytes, hits + ?1, max(accessed_at, ?2)) "
-        "WHERE cache_key = ?3 AND namespace = ?4"
+        "UPDATE entries SET hits = hits + ?, accessed_at = max(accessed_at, ?), worth = "
+        "cost_rank(cost_seconds, stored_bytes, hits + ?, max(accessed_at, ?)) "
+        "WHERE cache_key = ? AND namespace = ?"
     )
-    rows = [(count, at, cache_key, namespace) for cache_key, (count, at) in hits.items()]
+    rows = [(count, at, count, at, cache_key, namespace) for cache_key, (count, at) in hits.items()]
     with connections.transaction(pages=len(rows)):
         connections.connection().executemany(statement, rows)
 

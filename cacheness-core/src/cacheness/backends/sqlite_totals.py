@@ -51,8 +51,8 @@ _FEW = 1000
 
 _YOUNG = "FROM entries WHERE id > (SELECT last_id FROM counted)"
 _COUNT = (
-    "SELECT coalesce((SELECT {column} FROM totals WHERE namespace = ?1), 0), "
-    f"(SELECT {{total}} {_YOUNG} AND +namespace = ?1), "
+    "SELECT coalesce((SELECT {column} FROM totals WHERE namespace = ?), 0), "
+    f"(SELECT {{total}} {_YOUNG} AND +namespace = ?), "
     f"(SELECT max(id) FROM entries) - (SELECT last_id FROM counted)"
 )
 _ENTRIES = _COUNT.format(column="entries", total="count(*)")
@@ -109,7 +109,7 @@ def recount(connections: Connections) -> None:
 
 
 def _sum(connections: Connections, statement: str, namespace: str) -> int:
-    counted, young, how_young = connections.row(statement, (namespace,))
+    counted, young, how_young = connections.row(statement, (namespace, namespace))
     if (how_young or 0) > _FEW and connections.may_begin():
         from cacheness.errors import BackendUnavailableError
 
