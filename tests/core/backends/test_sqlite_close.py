@@ -9,6 +9,7 @@ import time
 import pytest
 
 from cacheness import CacheClosedError, UnifiedCache
+from cacheness.backends.sqlite_connections import _left
 from cacheness.backends.statements import Alone, statements_of_this_thread
 
 CLOSED_IN_THE_MIDDLE = """
@@ -92,6 +93,9 @@ def test_a_statement_that_does_not_end_keeps_nobody_from_closing(tmp_path, monke
     leave.set()
     thread.join()
     assert seen == [(1,)], "its connection was left to it"
+    assert len(_left) == 1
+    UnifiedCache(tmp_path).close()
+    assert not _left, "it was closed by the next that closed"
 
 
 def test_who_is_alone_may_use_statements_and_others_wait(tmp_path):

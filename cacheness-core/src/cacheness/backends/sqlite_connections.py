@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import sys
@@ -49,6 +50,8 @@ _FIRST_PAGES = 100
 _abandoned: list[object] = []
 """A forked child keeps its parent's connections here, unclosed: closing one would release
 locks and checkpoint a log that are the parent's."""
+_left: list[tuple[sqlite3.Connection, Statements]] = []
+"""Connections that were in use when their cache was closed, with the marks of their threads."""
 
 
 class Connections:
@@ -491,15 +494,32 @@ class _Thread:
 
 
 def _close(connections: dict[int, tuple[sqlite3.Connection, Statements]]) -> None:
-    """Close them, but for those that are still in use, which end with their threads."""
+    """Close them, but for those that are still in use: these are closed another time."""
     if not connections:
         return
-    mine = statements_of_this_thread()
     with Alone():
         while connections:
-            _, (connection, inside) = connections.popitem()
-            if inside is mine or not inside.depth:
-                connection.close()
+            _left.append(connections.popitem()[1])
+        _close_left()
+
+
+def _close_left() -> None:
+    mine = statements_of_this_thread()
+    for held in list(_left):
+        connection, inside = held
+        if inside is mine or not inside.depth:
+            _left.remove(held)
+            connection.close()
+
+
+def _abandon_left() -> None:
+    _abandoned.extend(_left)
+    _left.clear()
+
+
+atexit.register(_close_left)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_left)
 
 
 def _begin_log_anew(connection: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -280,7 +281,9 @@ def _as_subclass(obj: Any) -> Any:
         return subclass(obj)
     try:
         if hasattr(obj, "__array__") and hasattr(obj, "view"):
-            return obj.view(subclass)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # pandas 2 gives its own views up
+                return obj.view(subclass)
         changed = obj.__copy__() if hasattr(obj, "__copy__") else _shallow(obj)
         changed.__class__ = subclass
     except (TypeError, AttributeError, ValueError, NotImplementedError):
