@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -196,8 +197,8 @@ def test_a_directory_without_links_gets_its_file_all_the_same(tmp_path, monkeypa
     backend.put_entry(make_entry())
     backend.close()
 
-    mode = sqlite3.connect(tmp_path / "metadata.sqlite3").execute("PRAGMA journal_mode").fetchone()
-    assert mode == ("wal",)
+    with closing(sqlite3.connect(tmp_path / "metadata.sqlite3")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert [name for name in os.listdir(tmp_path) if name.endswith(".tmp")] == []
 
 
