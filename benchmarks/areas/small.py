@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 VALUE = {"score": 0.93, "epochs": 12, "name": "baseline", "classes": ["cat", "dog", "eel"]}
 KEYS = 100
+MANY = 5000
+"""More entries than a cache keeps the rows of."""
 
 
 def score(experiment: str, lr: float, step: int) -> dict[str, Any]:
@@ -37,6 +39,7 @@ def rows(folder: str) -> Iterator[Row]:
         yield _get_by_key(cache, f"{folder}/limit.sqlite3")
         yield _put(cache, peer)
         yield from _decorated(cache, peer, folder)
+        yield _get_of_many(cache, peer)
 
 
 def _get_by_params(cache: UnifiedCache, peer: diskcache.Cache) -> Row:
@@ -54,6 +57,27 @@ def _get_by_params(cache: UnifiedCache, peer: diskcache.Cache) -> Row:
 
     taken = interleaved({"ours": ours, "theirs": theirs}, rounds=75, number=200)
     return Row("small get, by params", taken["ours"], "diskcache get", taken["theirs"], 0.30, 0.20)
+
+
+def _get_of_many(cache: UnifiedCache, peer: diskcache.Cache) -> Row:
+    """Each read is a new one: what was read before is not given again from memory."""
+    cache.put_batch((VALUE, {"experiment": "many", "lr": 0.1, "step": i}) for i in range(MANY))
+    with peer.transact():
+        for i in range(MANY):
+            peer.set(("many", 0.1, i), VALUE)
+    ours_next, theirs_next = itertools.cycle(range(MANY)), itertools.cycle(range(MANY))
+
+    def ours(number: int) -> None:
+        for i in itertools.islice(ours_next, number):
+            cache.get(experiment="many", lr=0.1, step=i)
+
+    def theirs(number: int) -> None:
+        for i in itertools.islice(theirs_next, number):
+            peer.get(("many", 0.1, i))
+
+    taken = interleaved({"ours": ours, "theirs": theirs}, rounds=75, number=200)
+    what = f"small get, by params, of {MANY:,} in turn"
+    return Row(what, taken["ours"], "diskcache get", taken["theirs"])
 
 
 def _get_by_key(cache: UnifiedCache, path: str) -> Row:

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheness.errors import ConfigError
-from cacheness.filters import Condition, Filter, cost_rank, eviction_order
+from cacheness.filters import Condition, Filter, eviction_order
 from cacheness.naming import RESERVED
 from cacheness.testing.strategies import json_values
+from cacheness.worth import cost_rank
 
 SUMMARY: dict[str, Any] = {
     "namespace": "",

@@ -31,6 +31,8 @@ OURS_AT_A_HIT = {
     "cacheness.backends.base",
     "cacheness.backends.sqlite",
     "cacheness.backends.sqlite_connections",
+    "cacheness.backends.sqlite_kept",
+    "cacheness.backends.sqlite_token",
     "cacheness.backends.statements",
     "cacheness.builtins",
     "cacheness.compressors",
@@ -127,6 +129,30 @@ assert UnifiedCache({str(tmp_path)!r}).get(experiment="a", lr=0.1) == {{"score":
     ours = {name for name in imported if name.startswith("cacheness")}
     on_a_device = not sys.platform.startswith("linux") or os.major(os.stat(tmp_path).st_dev) != 0
     assert ours == OURS_AT_A_HIT | (set() if on_a_device else OURS_WITHOUT_A_DEVICE)
+
+
+@pytest.mark.slow
+def test_what_a_script_writes_at_its_exit_imports_next_to_nothing(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put({"score": 0.93}, "k")
+
+    program = f"""
+import atexit, sys
+@atexit.register  # comes last, as it was the first
+def tell():
+    print(*sorted(sys.modules))
+from cacheness import UnifiedCache
+assert UnifiedCache({str(tmp_path)!r}).get("k") == {{"score": 0.93}}
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    )
+
+    imported = set(done.stdout.split())
+    assert imported.isdisjoint({"dataclasses", "inspect", "json", "orjson", "re", "typing"})
+    assert "cacheness.backends.sqlite_hits" in imported
+    with UnifiedCache(tmp_path) as cache:
+        assert cache.get_entry("k").hits == 1
 
 
 @pytest.mark.slow

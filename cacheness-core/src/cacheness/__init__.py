@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cacheness.custom_metadata import custom_metadata_model
     from cacheness.decorator import cached
     from cacheness.defaults import configure
+    from cacheness.disabling import disabled
     from cacheness.entry import Entry
     from cacheness.errors import (
         BackendUnavailableError,
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
     from cacheness.plugins.registry import list_handlers, register_handler, unregister_handler
     from cacheness.plugins.specs import BackendSpec, CompressorSpec, HandlerSpec
     from cacheness.statistics.stats import CacheStats, Usage
-    from cacheness.switch import disabled
     from cacheness.transfer.arrivals import Refusal, Transferred
 
 _HOMES = {
@@ -124,7 +124,7 @@ _HOMES = {
     "plugins.specs": ("BackendSpec", "CompressorSpec", "HandlerSpec"),
     "statistics.stats": ("CacheStats", "Usage"),
     "calls.ref": ("CacheRef",),
-    "switch": ("disabled",),
+    "disabling": ("disabled",),
 }
 """Where each public name is defined; it is imported when it is first asked for, since a
 script that only reads one small value should not pay for the rest."""

@@ -279,11 +279,15 @@ class Engine:
 
         One that can't be removed now is an orphan for a later clean-up.
         """
-        if entry.blob is None:
+        self.discard_blob(entry.blob, entry.blob_store)
+
+    def discard_blob(self, blob: str | None, store: str | None) -> None:
+        """Remove the blob of an entry that no longer stands, from the store that it is in."""
+        if blob is None:
             return
         try:
-            if entry.blob_store is None or entry.blob_store == self.blobs().store_id:
-                self.drop_blob(entry.blob)
+            if store is None or store == self.blobs().store_id:
+                self.drop_blob(blob)
         except BackendUnavailableError:
             return
 

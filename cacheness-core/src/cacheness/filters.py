@@ -33,19 +33,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isnan, log2
+from math import isnan
 from typing import Any, Literal, Protocol, TypeAlias
 
 from cacheness.entry import Entry
 from cacheness.errors import ConfigError
 from cacheness.naming import RESERVED
+from cacheness.worth import cost_rank
 
 __all__ = [
     "Condition",
     "Fields",
     "Filter",
     "Operator",
-    "cost_rank",
     "eviction_order",
 ]
 
@@ -162,33 +162,6 @@ def eviction_order(policy: str) -> Callable[[Fields], tuple[Any, ...]]:
         raise ConfigError(
             f"policy={policy!r} is not allowed: give one of {', '.join(map(repr, _ORDERS))}"
         ) from None
-
-
-COST_HALF_LIFE = 86_400.0
-"""Seconds without a read in which an entry's worth halves."""
-UNKNOWN_COST = 1.0
-"""The seconds that an entry counts for whose computation nobody timed."""
-ENTRY_WEIGHT = 512
-"""The bytes that an entry takes beside its payload."""
-
-
-def cost_rank(
-    cost_seconds: float | None, stored_bytes: int, hits: int, accessed_at: float
-) -> float:
-    """What keeping an entry is worth: seconds per byte, times reads, aged.
-
-    This is greedy-dual-size-frequency with the clock for its inflation: the worth
-    ``(1 + hits) * cost_seconds / stored_bytes`` halves with each `COST_HALF_LIFE` since the
-    last read. Its logarithm, in half lives, differs between two entries by the same amount
-    at any time, so the rank of an entry changes only when the entry does, and can be
-    indexed.
-
-    Returns:
-        Epoch seconds, shifted by a half life for each doubling of the worth.
-    """
-    cost = UNKNOWN_COST if cost_seconds is None else max(cost_seconds, 1e-6)
-    worth = (1 + hits) * cost / (stored_bytes + ENTRY_WEIGHT)
-    return accessed_at + COST_HALF_LIFE * log2(worth)
 
 
 # --- names --------------------------------------------------------------------------------

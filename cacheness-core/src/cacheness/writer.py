@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from cacheness.backends.base import Remains
     from cacheness.engine import Engine
     from cacheness.entry import Entry
     from cacheness.payloads.encode import Encoded, Encoder
@@ -68,7 +69,7 @@ class Writer:
                 return False
             self._engine.discard(other)
             if other.prefix != entry.prefix:
-                self.warn_of_prefix(other, entry.prefix)
+                self.warn_of_prefix(key, other.prefix, entry.prefix)
         self._engine.tell("put", key, entry.handler, entry.stored_bytes)
         self._engine.upkeep().make_room(entry.stored_bytes)
         if entry.function is not None:
@@ -93,12 +94,13 @@ class Writer:
             small = self._small_put = SmallPut(self._engine)
         return small.store(key, obj, params)
 
-    def stored(self, key: str, handler: str, stored_bytes: int, other: Entry | None) -> None:
+    def stored(self, key: str, handler: str, stored_bytes: int, other: Remains | None) -> None:
         """[hot] What follows when an entry without a prefix took the place of another."""
         if other is not None:
-            self._engine.discard(other)
-            if other.prefix:
-                self.warn_of_prefix(other, "")
+            prefix, blob, store = other
+            self._engine.discard_blob(blob, store)
+            if prefix:
+                self.warn_of_prefix(key, prefix, "")
         if self._engine.observers or is_logged():
             self._engine.tell("put", key, handler, stored_bytes)
         self._engine.upkeep().make_room(stored_bytes)
@@ -239,10 +241,10 @@ class Writer:
             if stands is None or stands.generation != entry.generation:
                 self._engine.discard(entry)
 
-    def warn_of_prefix(self, other: Entry, prefix: str) -> None:
+    def warn_of_prefix(self, cache_key: str, old: str, prefix: str) -> None:
         """Say that a put changed an entry's prefix, as its caller may not have meant to."""
         warn(
-            f"entry {other.cache_key} had the prefix {other.prefix!r}, now {prefix!r}; "
+            f"entry {cache_key} had the prefix {old!r}, now {prefix!r}; "
             "a prefix is a label, not part of the name: to keep both, make it a parameter",
             CachenessWarning,
             stacklevel=4,

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from cacheness.filters import COST_HALF_LIFE, ENTRY_WEIGHT, UNKNOWN_COST
+from cacheness.worth import COST_HALF_LIFE, ENTRY_WEIGHT, UNKNOWN_COST
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
@@ -193,7 +193,7 @@ def beginning(column: ColumnElement[str]) -> ColumnElement[str]:
 
 
 def worth(entries: FromClause) -> ColumnElement[float]:
-    """`cacheness.filters.cost_rank` in SQL, as a sum of logarithms, which can't overflow."""
+    """`cacheness.worth.cost_rank` in SQL, as a sum of logarithms, which can't overflow."""
     column = entries.c
     cost = func.greatest(func.coalesce(column.cost_seconds, _number(UNKNOWN_COST)), _number(1e-6))
     doublings = (

@@ -201,14 +201,14 @@ class Recorder:
 def test_hits_are_written_when_they_are_many():
     recorder = Recorder()
     buffer = HitBuffer(recorder, writes=True)
-    for _ in range(2047):
+    for _ in range(16383):
         buffer.add("a")
     assert recorder.hits == []
 
     buffer.add("a")
 
-    assert [hits["a"][0] for hits in recorder.hits] == [2048]
-    assert recorder.sums[0]["function:hits:f"] == 2048
+    assert [hits["a"][0] for hits in recorder.hits] == [16384]
+    assert recorder.sums[0]["function:hits:f"] == 16384
 
 
 def test_hits_that_have_waited_for_long_are_written_by_the_next_read_or_put(monkeypatch):

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     PlainPayload: TypeAlias = tuple[str, str, float | None, bytes]
     """Handler, checksum, time of expiry and payload."""
 
+    Remains: TypeAlias = tuple[str, str | None, str | None]
+    """Of an entry that another took the place of: its prefix, its blob and the blob's store."""
+
 __all__ = ["BackendContext", "MetadataBackend", "is_over", "plain_payload", "stored_payload"]
 
 
@@ -212,7 +215,7 @@ class MetadataBackend(ABC):
         now: float,
         ttl_seconds: float | None,
         details: Mapping[str, Any],
-    ) -> Entry | None:
+    ) -> Remains | None:
         """`put_entry` of an entry that `find_plain` gives, and that is at its defaults else.
 
         Args:
@@ -226,7 +229,7 @@ class MetadataBackend(ABC):
             details: Its ``params``, ``object_type`` and ``summary``.
 
         Returns:
-            The entry that it displaced, or None.
+            What the entry that it displaced leaves to see to, or None.
         """
         from cacheness.entry import build_entry
 
@@ -248,7 +251,8 @@ class MetadataBackend(ABC):
             expires_at=None if ttl_seconds is None else now + ttl_seconds,
             **details,
         )
-        return self.put_entry(entry)
+        other = self.put_entry(entry)
+        return None if other is None else (other.prefix, other.blob, other.blob_store)
 
     def update_fields(
         self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None

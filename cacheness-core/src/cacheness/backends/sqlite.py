@@ -13,6 +13,7 @@ import sys
 
 from cacheness.backends.base import MetadataBackend
 from cacheness.backends.sqlite_connections import Connections
+from cacheness.backends.sqlite_kept import KeptRows
 from cacheness.errors import BackendUnavailableError, ConfigError
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, Labels, PlainPayload, StoredPayload
+    from cacheness.backends.base import BackendContext, Labels, PlainPayload, Remains, StoredPayload
     from cacheness.backends.sqlite_journal import Journal
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
@@ -46,12 +47,6 @@ _FIND_PLAIN = (
     f"SELECT handler, checksum, expires_at, inline FROM entries {_KEYED} "
     "AND inline IS NOT NULL AND signature IS NULL AND metadata IS NULL "
     "AND compressor = 'none' AND handler_version = 1"
-)
-
-_ADD_STATISTIC = (
-    "INSERT INTO notes (namespace, kind, name, value) VALUES (?, 'statistics', ?, ?) "
-    "ON CONFLICT (namespace, kind, name) DO UPDATE SET "
-    "value = printf('%!.17g', CAST(value AS REAL) + CAST(excluded.value AS REAL))"
 )
 
 _SMALLEST_SQLITE = (3, 35, 0)
@@ -109,6 +104,7 @@ class SQLiteBackend(MetadataBackend):
             journal=journal or _journal_for(self._path),
         )
         self._row = self._connections.row
+        self._kept = KeptRows(self._connections, _FIND_PLAIN, self._namespace)
         try:
             self._connections.prepare(for_group=config.permissions == "group")
         except BaseException:
@@ -131,9 +127,9 @@ class SQLiteBackend(MetadataBackend):
         """[hot] Four columns instead of sixteen: each costs 0.25 µs on its way to Python.
 
         The conditions on the others are SQLite's to check, which costs next to nothing.
+        A row that was read before is given again as long as nobody commits (`KeptRows`).
         """
-        row: PlainPayload | None = self._row(_FIND_PLAIN, (cache_key, self._namespace))
-        return row
+        return self._kept.find(cache_key)
 
     def get_entry(self, cache_key: str) -> Entry | None:
         from cacheness.backends.sqlite_rows import RECORD, entry_of
@@ -148,14 +144,15 @@ class SQLiteBackend(MetadataBackend):
         It hands the columns that it replaces to a function, which costs nothing where there
         are none; `RETURNING` knows only the new ones.
         """
-        from cacheness.backends.sqlite_rows import put_statement, row_of
+        from cacheness.backends.sqlite_rows import WIDTH, entry_of, put_statement, row_of
 
         if type(entry.custom_metadata) is not dict:
             return self._put_with_record(entry, if_absent=if_absent)
         if if_absent:
             return self._add_entry(entry)
         names, values = row_of(entry)
-        return self._put(put_statement(names), values, len(entry.inline or ()))
+        old = self._put(put_statement(names), values, len(entry.inline or ()), WIDTH)
+        return None if old is None else entry_of(old)
 
     def put_plain(
         self,
@@ -167,17 +164,22 @@ class SQLiteBackend(MetadataBackend):
         now: float,
         ttl_seconds: float | None,
         details: Mapping[str, Any],
-    ) -> Entry | None:
-        """[hot] `put_entry`, whose row is made without an entry: 2 µs instead of 9."""
+    ) -> Remains | None:
+        """[hot] `put_entry`, whose row is made without an entry: 2 µs instead of 9.
+
+        Of the row that it replaces it asks for three columns instead of 27, which takes
+        20 µs less.
+        """
         from cacheness.backends.sqlite_rows import plain_row
 
         statement, values = plain_row(
             namespace, cache_key, generation, plain, distribution, now, ttl_seconds, details
         )
-        return self._put(statement, values, len(plain[3]))
+        remains: Remains | None = self._put(statement, values, len(plain[3]), 3)
+        return remains
 
-    def _put(self, statement: str, values: tuple[Any, ...], inline_bytes: int) -> Entry | None:
-        """[hot] Put a row; give the entry that it displaced."""
+    def _put(self, statement: str, values: tuple[Any, ...], inline_bytes: int, width: int) -> Any:
+        """[hot] Put a row; give the columns that it handed out of the one it displaced."""
         connections = self._connections
         local = connections.local
         try:
@@ -188,12 +190,8 @@ class SQLiteBackend(MetadataBackend):
         mark = len(displaced)
         try:
             connections.change(statement, values, 2 + inline_bytes // _PAGE)
-            if len(displaced) == mark:
-                return None
-            from cacheness.backends.sqlite_rows import displaced_rows, entry_of
-
             # The last, where the statement had to be tried again.
-            return entry_of(displaced_rows(displaced[mark:])[-1])
+            return None if len(displaced) == mark else tuple(displaced[-width:])
         finally:
             del displaced[mark:]
 
@@ -266,12 +264,12 @@ class SQLiteBackend(MetadataBackend):
         return True
 
     def record_hits(self, hits: Mapping[str, tuple[int, float]]) -> None:
-        from cacheness.backends.sqlite_bulk import record_hits
+        from cacheness.backends.sqlite_hits import record_hits
 
         record_hits(self._connections, self._namespace, hits)
 
     def labels(self, cache_keys: Sequence[str]) -> dict[str, Labels]:
-        from cacheness.backends.sqlite_bulk import labels
+        from cacheness.backends.sqlite_hits import labels
 
         return labels(self._connections, self._namespace, cache_keys)
 
@@ -435,10 +433,15 @@ class SQLiteBackend(MetadataBackend):
                         (*where, json.dumps(value)),
                     )
 
+    def read_statistics(self) -> dict[str, float]:
+        from cacheness.backends.sqlite_hits import read_statistics
+
+        return read_statistics(self._connections, self._namespace)
+
     def add_statistics(self, amounts: Mapping[str, float]) -> None:
-        with self._connections.transaction() as execute:
-            for name, amount in amounts.items():
-                execute(_ADD_STATISTIC, (self._namespace, name, repr(float(amount))))
+        from cacheness.backends.sqlite_hits import add_statistics
+
+        add_statistics(self._connections, self._namespace, amounts)
 
     def change_token(self) -> object:
         """Differs after a commit of any other connection; this one's own are told by the caller."""

@@ -20,12 +20,10 @@ from cacheness.backends.sqlite_rows import (
     summary_of,
 )
 from cacheness.backends.sqlite_totals import count_in
-from cacheness.filters import cost_rank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from cacheness.backends.base import Labels
     from cacheness.backends.sqlite_connections import Connections
     from cacheness.entry import Entry
     from cacheness.filters import Filter
@@ -43,10 +41,8 @@ __all__ = [
     "iter_blob_names",
     "iter_keys",
     "iter_summaries",
-    "labels",
     "put_entries",
     "query",
-    "record_hits",
     "rename_entries",
     "renewed_at",
     "touch",
@@ -111,15 +107,6 @@ def get_entries(
     statement = f"SELECT {RECORD}, inline FROM entries {_THESE}"
     rows = connections.rows(statement, (namespace, json.dumps(list(cache_keys))))
     return {row[1]: entry_of(row[:-1], row[-1]) for row in rows}
-
-
-def labels(
-    connections: Connections, namespace: str, cache_keys: Sequence[str]
-) -> dict[str, Labels]:
-    """What statistics group the entries by."""
-    statement = f"SELECT cache_key, function, prefix, handler, cost_seconds FROM entries {_THESE}"
-    rows = connections.rows(statement, (namespace, json.dumps(list(cache_keys))))
-    return {row[0]: row[1:] for row in rows}
 
 
 def iter_blob_names(connections: Connections) -> Iterator[str]:
@@ -219,21 +206,6 @@ def query(connections: Connections, namespace: str, filter: Filter) -> list[str]
     chosen = _select(connections, filter)
     statement = f"SELECT cache_key FROM entries {_MINE} AND {chosen.sql} {_OLDEST_FIRST}"
     return [row[0] for row in connections.rows(statement, (namespace, *chosen.values))]
-
-
-def record_hits(
-    connections: Connections, namespace: str, hits: Mapping[str, tuple[int, float]]
-) -> None:
-    """Add to the hits of entries."""
-    connections.function("cost_rank", 4, cost_rank)
-    statement = (
-        "UPDATE entries SET hits = hits + ?, accessed_at = max(accessed_at, ?), worth = "
-        "cost_rank(cost_seconds, stored_bytes, hits + ?, max(accessed_at, ?)) "
-        "WHERE cache_key = ? AND namespace = ?"
-    )
-    rows = [(count, at, count, at, cache_key, namespace) for cache_key, (count, at) in hits.items()]
-    with connections.transaction(pages=len(rows)):
-        connections.connection().executemany(statement, rows)
 
 
 def iter_summaries(connections: Connections, namespace: str) -> Iterator[dict[str, Any]]:

@@ -172,14 +172,14 @@ class Connections:
 
     def version(self) -> object:
         """Another one after every commit that is not of this thread's connection."""
-        local = self.local
         try:
-            watch: ChangeWatch = local.watch
+            watch: ChangeWatch = self.local.watch
         except AttributeError:
-            watch = self._watch()
+            watch = self.watch()
         return watch.version()
 
-    def _watch(self) -> ChangeWatch:
+    def watch(self) -> ChangeWatch:
+        """Have this thread's connection watched: it is ``local.watch`` from then on."""
         from cacheness.backends.sqlite_token import ChangeWatch
 
         local = self.mine()

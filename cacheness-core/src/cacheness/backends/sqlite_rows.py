@@ -9,7 +9,7 @@ from operator import attrgetter
 
 import orjson
 
-from cacheness.filters import cost_rank
+from cacheness.worth import cost_rank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "DETAILS",
     "RECORD",
     "SCHEMA",
+    "WIDTH",
     "described",
     "displaced_rows",
     "entry_of",
@@ -68,11 +69,15 @@ COLUMNS = {
 }
 """What the store selects or orders by. The payload comes last, so that nothing that is
 read without it lies behind its overflow pages; what is only described is in ``details``;
-``worth`` is `cacheness.filters.cost_rank`, by which one policy evicts."""
+``worth`` is `cacheness.worth.cost_rank`, by which one policy evicts."""
 
 _RECORD = tuple(name for name in COLUMNS if name not in ("worth", "inline"))
 RECORD = ", ".join(_RECORD)
 """The columns that an entry without its payload is made of, see `entry_of`."""
+WIDTH = len(_RECORD)
+
+_REMAINS = ("prefix", "blob", "blob_store")
+"""The columns of `Remains`."""
 
 DETAILS: dict[str, Any] = {
     "description": "",
@@ -208,8 +213,8 @@ def plain_row(
         payload,
     )
     if ttl_seconds is None:
-        return put_statement(_ALWAYS), values
-    return put_statement(_EXPIRING), (*values, now + ttl_seconds, ttl_seconds)
+        return put_statement(_ALWAYS, _REMAINS), values
+    return put_statement(_EXPIRING, _REMAINS), (*values, now + ttl_seconds, ttl_seconds)
 
 
 def _without_params(details: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,21 +230,22 @@ def described(entry: Entry) -> dict[str, Any]:
     return row
 
 
-_put_statements: dict[tuple[str, ...], str] = {}
+_put_statements: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
 
 
-def put_statement(names: tuple[str, ...]) -> str:
+def put_statement(names: tuple[str, ...], handed: tuple[str, ...] = _RECORD) -> str:
     """[hot] The statement that puts a row of these columns in the place of what is there.
 
     Where there was something, it calls the function ``displaced`` with each column of the
-    old row's `RECORD`, see `displaced_rows`. That function gives NULL, so `coalesce` calls
-    it for one after the other, and comes to the new generation.
+    old row that is to be ``handed`` out, usually those of `RECORD`, see `displaced_rows`.
+    That function gives NULL, so `coalesce` calls it for one after the other, and comes to
+    the new generation.
     """
     try:
-        return _put_statements[names]
+        return _put_statements[names, handed]
     except KeyError:
         replaced = [name for name in COLUMNS if name not in ("namespace", "cache_key")]
-        old = ", ".join(f"displaced(entries.{name})" for name in _RECORD)
+        old = ", ".join(f"displaced(entries.{name})" for name in handed)
         changes = [
             f"generation = coalesce({old}, excluded.generation)"
             if name == "generation"
@@ -250,13 +256,12 @@ def put_statement(names: tuple[str, ...]) -> str:
             f"{_insert(names)} ON CONFLICT (cache_key, namespace) "
             f"DO UPDATE SET {', '.join(changes)}"
         )
-        return _put_statements.setdefault(names, statement)
+        return _put_statements.setdefault((names, handed), statement)
 
 
 def displaced_rows(columns: Sequence[Any]) -> list[Sequence[Any]]:
     """The rows that put statements displaced, of the columns that they handed out."""
-    width = len(_RECORD)
-    return [columns[start : start + width] for start in range(0, len(columns), width)]
+    return [columns[start : start + WIDTH] for start in range(0, len(columns), WIDTH)]
 
 
 def insert_statement(names: tuple[str, ...]) -> str:

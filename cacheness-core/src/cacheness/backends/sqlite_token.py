@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ChangeWatch"]
+__all__ = ["ChangeWatch", "has_settled", "header_of"]
 
 _HEADER = 96
 _COPY = 48
@@ -45,28 +45,38 @@ class ChangeWatch:
             long as this object is used, so that SQLite does not replace the index.
     """
 
-    __slots__ = ("_ask", "_descriptor", "_seen", "_version")
+    __slots__ = ("_ask", "_seen", "_version", "descriptor")
 
     def __init__(
         self, path: str, identity: tuple[int, int] | None, ask: Callable[[], object]
     ) -> None:
         self._ask = ask
-        self._descriptor = _open_header(path, identity)
+        self.descriptor = _open_header(path, identity)
+        """Of the file that has the header, for `header_of`; None where it can't be read."""
         self._seen: bytes | None = None
         self._version: object = None
 
     def version(self) -> object:
         """[hot] The same as before only if nobody else committed since."""
-        if self._descriptor is None:
+        if self.descriptor is None:
             return self._ask()
         # Read before asking: a commit in between is then asked for once too often.
-        header = os.pread(self._descriptor, _HEADER, 0)
+        header = header_of(self.descriptor)
         if header == self._seen:
             return self._version
         self._version = self._ask()
-        # A commit that is writing the header writes the second copy first.
-        self._seen = header if header[:_COPY] == header[_COPY:] else None
+        self._seen = header if has_settled(header) else None
         return self._version
+
+
+def header_of(descriptor: int) -> bytes:
+    """[hot] The header, both copies of it."""
+    return os.pread(descriptor, _HEADER, 0)
+
+
+def has_settled(header: bytes) -> bool:
+    """Whether no commit is writing the header: one writes the second copy first."""
+    return header[:_COPY] == header[_COPY:]
 
 
 def _open_header(path: str, identity: tuple[int, int] | None) -> int | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from cacheness.backends.base import Labels, PlainPayload, StoredPayload
+    from cacheness.backends.base import Labels, PlainPayload, Remains, StoredPayload
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
@@ -271,7 +271,7 @@ class MemoryCacheWrapper(MetadataBackend):
         now: float,
         ttl_seconds: float | None,
         details: Mapping[str, Any],
-    ) -> Entry | None:
+    ) -> Remains | None:
         with self._forgetting(cache_key):
             return self.backend.put_plain(
                 namespace, cache_key, generation, plain, distribution, now, ttl_seconds, details

@@ -66,7 +66,7 @@ def put_batch(
         prefix = details.get("prefix", "")
         other = next((old for old in displaced if old.prefix != prefix), None)
         if other is not None:
-            engine.writer.warn_of_prefix(other, prefix)
+            engine.writer.warn_of_prefix(other.cache_key, other.prefix, prefix)
         if engine.observers or is_logged() or engine.upkeep().is_bounded:
             for entry in prepared:
                 engine.writer.settle(entry)

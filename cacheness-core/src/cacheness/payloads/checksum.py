@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from functools import partial
-
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 TYPE_CHECKING = False
@@ -60,29 +57,6 @@ class Checksum:
         """Take in the next piece."""
         self._hasher.update(piece)
 
-    @contextmanager
-    def _apart(self) -> Iterator[Callable[[Buffer], object]]:
-        """Give an `update` that returns at once: another thread takes the pieces in.
-
-        It has done so when the body has ended; until then they have to stay as they are.
-        """
-        from _queue import SimpleQueue
-        from threading import Thread
-
-        pieces: SimpleQueue[Buffer | None] = SimpleQueue()
-        follow = partial(_follow, self._hasher.update, pieces.get)
-        thread = Thread(target=follow, name="cacheness-checksum")
-        try:
-            thread.start()
-        except RuntimeError:  # no more threads can be had
-            yield self._hasher.update
-            return
-        try:
-            yield pieces.put
-        finally:
-            pieces.put(None)
-            thread.join()
-
     def text(self) -> str:
         """``algorithm:hex`` of all pieces so far."""
         return self._prefix + self._hasher.hexdigest()
@@ -97,7 +71,9 @@ def taken_in(
     which the caller writes it or the next one is read. Both let go of the interpreter.
     """
     if len(whole) >= _APART:
-        with checksum._apart() as update:
+        from cacheness.payloads.apart import updating_apart
+
+        with updating_apart(checksum.update) as update:
             yield from _updated(pieces, update)
     else:
         yield from _updated(pieces, checksum.update)
@@ -118,8 +94,3 @@ def checksum_of(payload: Buffer, algorithm: str) -> str:
     checksum = Checksum(algorithm)
     checksum.update(payload)
     return checksum.text()
-
-
-def _follow(update: Callable[[Buffer], object], next_piece: Callable[[], Buffer | None]) -> None:
-    while (piece := next_piece()) is not None:
-        update(piece)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLED", "HitBuffer"]
 
-_FULL = 2048
+_FULL = 16384
 """Reads after which they are written; a process that dies loses at most these."""
 _LONGEST = 10.0
 """Seconds after which they are written by the next read or put."""
