@@ -23,6 +23,19 @@ def cache(request, tmp_path):
 
 
 @pytest.mark.parametrize("value", [VALUE, [1, 2], "text", 1, 0.5, True, None], ids=repr)
+def test_a_batch_records_the_same(cache, value):
+    cache.put(value, a=1, b="two", description="said", tags=["t"], pin=True, ttl_seconds=60)
+    one = cache.get_entry(a=1, b="two")
+    name = {"a": 1, "b": "two"}
+    cache.put_batch([(value, name)], description="said", tags=["t"], pin=True, ttl_seconds=60)
+    batch = cache.get_entry(a=1, b="two")
+
+    now = {name: getattr(one, name) for name in ("created_at", "renewed_at", "accessed_at")}
+    assert one.generation != batch.generation
+    assert one == replace(batch, generation=one.generation, expires_at=one.created_at + 60, **now)
+
+
+@pytest.mark.parametrize("value", [VALUE, [1, 2], "text", 1, 0.5, True, None], ids=repr)
 def test_both_ways_record_the_same(cache, value):
     cache.put(value, a=1, b="two")
     short = cache.get_entry(a=1, b="two")
@@ -93,6 +106,42 @@ def test_a_handler_that_fails_to_answer_is_passed_over(cache):
             assert opened.get("second") == "second"
     finally:
         unregister_handler("failing")
+
+
+@pytest.mark.parametrize(("version", "data_only"), [(2, True), (1, False)])
+def test_what_has_to_be_recorded_is_recorded(tmp_path, version, data_only):
+    class Point:
+        pass
+
+    class PointHandler(Handler):
+        name = "point"
+
+        def can_handle(self, obj):
+            return type(obj) is Point
+
+        def dumps(self, obj, context):
+            return (b"point",), {}
+
+        def dumps_plain(self, obj):
+            return b"point"
+
+        def loads(self, buffer, metadata, context):
+            return "a point"
+
+    PointHandler.version, PointHandler.data_only = version, data_only
+    register_handler(PointHandler)
+    try:
+        with UnifiedCache(tmp_path) as cache:
+            cache.put(Point(), "one")
+            cache.put_batch([(Point(), "many")])
+            entries = [cache.get_entry("one"), cache.get_entry("many")]
+            values = [cache.get("one"), cache.get("many")]
+    finally:
+        unregister_handler("point")
+
+    assert [entry.handler_version for entry in entries] == [version] * 2
+    assert [entry.signature is None for entry in entries] == [data_only] * 2
+    assert values == ["a point", "a point"]
 
 
 def test_only_what_is_as_usual_goes_the_short_way(tmp_path, monkeypatch):

@@ -87,12 +87,14 @@ class Writer:
         self._engine.check_writable()
         if is_off():
             return False
-        small = self._small_put
-        if small is None:
-            from cacheness.small_put import SmallPut
-
-            small = self._small_put = SmallPut(self._engine)
+        small = self._small_put or self._make_small_put()
         return small.store(key, obj, params)
+
+    def _make_small_put(self) -> SmallPut:
+        from cacheness.small_put import SmallPut
+
+        self._small_put = SmallPut(self._engine)
+        return self._small_put
 
     def stored(self, key: str, handler: str, stored_bytes: int, other: Remains | None) -> None:
         """[hot] What follows when an entry without a prefix took the place of another."""
@@ -121,6 +123,11 @@ class Writer:
             None where it is larger than the cache may be, or needs a signature and there
             is no key to make one; nothing is left of it then.
         """
+        if handler is None and compressor is None and not options:
+            small = self._small_put or self._make_small_put()
+            entry = small.entry(key, obj, details)
+            if entry is not None:
+                return entry
         encoded = self._encoded(key, obj, handler, compressor, options)
         if encoded is None:
             return None

@@ -114,18 +114,18 @@ def _merge(session: Session, schema: str, entries: list[Entry], distance: float)
     """
     does = _statements(schema)
     cursor = session.cursor
-    rows = [to_row(entry, distance) for entry in entries]
-    named = [row[0] for row in rows], [row[1] for row in rows]
+    named = [entry.namespace for entry in entries], [entry.cache_key for entry in entries]
     standing = cursor.execute(does.lock, named, prepare=False).fetchall()
+    known = {row[:2] for row in standing}
+    new = [entry for entry in entries if (entry.namespace, entry.cache_key) not in known]
     if standing:
-        known = {row[:2] for row in standing}
+        rows = (to_row(entry, distance) for entry in entries)
         _replace(cursor, does, [row for row in rows if row[:2] in known])
-        rows = [row for row in rows if row[:2] not in known]
-    if rows:
+    if new:
         with cursor.copy(does.add) as copy:
             copy.set_types(_ADDED_KINDS)
-            for row in rows:
-                copy.write_row(_with_documents(row))
+            for entry in new:  # one row is made while the server takes the one before
+                copy.write_row(_with_documents(to_row(entry, distance)))
         cursor.execute(does.tell, prepare=False)
     return [to_entry(row, distance) for row in standing]
 

@@ -18,10 +18,10 @@ from cacheness.entry import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, TypeAlias
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.base import PlainPayload, Remains, StoredPayload
 
     Row: TypeAlias = tuple[Any, ...]
 
@@ -177,6 +177,68 @@ def to_row(entry: Entry, distance: float) -> Row:
     return row if _is_exact(entry, documents, described) else _approximated(entry, row)
 
 
+def plain_row(
+    namespace: str,
+    cache_key: str,
+    generation: int,
+    plain: PlainPayload,
+    distribution: str,
+    now: float,
+    ttl_seconds: float | None,
+    details: Mapping[str, Any],
+    distance: float,
+) -> Row | None:
+    """[hot] `to_row` of the entry that `plain_entry` gives, or None where it is not exact.
+
+    Takes 4 µs where making the entry and its row takes 12.
+    """
+    handler, checksum, _, payload = plain
+    params = _image(details["params"]) if details["params"] else "{}"
+    object_type, summary = details["object_type"], details["summary"]
+    text = f"{handler}{object_type}{summary}{distribution}{params}"
+    if not can_be_stored(text) or _INEXACT_JSON.search(params):
+        return None
+    size = len(payload)
+    at = now + distance
+    return (
+        namespace,
+        cache_key,
+        generation,
+        "",
+        "",
+        params,
+        handler,
+        1,
+        None,
+        object_type,
+        summary,
+        "none",
+        size,
+        size,
+        checksum,
+        None,
+        payload,
+        None,
+        None,
+        at,
+        at,
+        at,
+        ttl_seconds,
+        None if ttl_seconds is None else at + ttl_seconds,
+        None,
+        False,
+        0,
+        None,
+        None,
+        None,
+        None,
+        "[]",
+        "{}",
+        distribution,
+        None,
+    )
+
+
 def from_texts(texts: Sequence[str | None]) -> Row:
     """[hot] The row of values that were cast to text in the server, ``exact`` to hex."""
     values: list[Any] = list(texts)
@@ -190,6 +252,15 @@ def from_texts(texts: Sequence[str | None]) -> Row:
 def to_entry(row: Row, distance: float) -> Entry:
     """The entry of a row in the order of `COLUMNS`, in times of this machine."""
     return Entry(*_restored(row, distance))
+
+
+def to_remains(row: Row) -> Remains:
+    """What a row that was replaced leaves to see to: of generation, these, and ``exact``."""
+    _, prefix, blob, store, exact = row
+    if exact is not None:
+        known = from_bytes(exact)
+        prefix, blob, store = known["prefix"], known["blob"], known["blob_store"]
+    return prefix, blob, store
 
 
 def to_summary(row: Row, distance: float) -> dict[str, Any]:

@@ -55,6 +55,9 @@ _OLD = (
 describing 35 columns to the client at every put takes longer than all else that we add to an
 upsert, and psycopg reads an array of texts in C, but a composite value in Python."""
 
+_OLD_REMAINS = "old.generation, old.prefix, old.blob, old.blob_store, old.exact"
+"""Of that row what a plain put has to know, see `cacheness_postgres.rows.to_remains`."""
+
 _OVER = "namespace = %b AND expires_at <= %b AND coalesce(stale_until, '-infinity') <= %b"
 """Asked twice by a deletion: of what is to be locked, and of that as it is once it is."""
 
@@ -70,6 +73,7 @@ class Statements:
     get_locked: str  # namespace, cache_keys
     labels: str  # namespace, cache_keys
     put: str  # *row, channel, sender; from PostgreSQL 18 on
+    put_plain: str  # *row, channel, sender; from PostgreSQL 18 on
     put_locking: str  # namespace, cache_key, *row, channel, sender
     add: str  # *row
     touch: str  # now, namespace, cache_key, prefix, prefix, channel, sender
@@ -121,6 +125,9 @@ def statements(schema: str) -> Statements:
         put=f"INSERT INTO {entries} AS e ({columns}) VALUES ({values}) "
         f"ON CONFLICT (namespace, cache_key) DO UPDATE SET {replaced} "
         f"RETURNING 1, {_OLD}, {_news(schema)}",
+        put_plain=f"INSERT INTO {entries} AS e ({columns}) VALUES ({values}) "
+        f"ON CONFLICT (namespace, cache_key) DO UPDATE SET {replaced} "
+        f"RETURNING {_OLD_REMAINS}, {_news(schema)}",
         put_locking=_put_locking(schema, keyed, columns, values, replaced),
         add=f"INSERT INTO {entries} ({columns}) VALUES ({values}) "
         f"ON CONFLICT (namespace, cache_key) DO NOTHING RETURNING nextval('{schema}.added')",

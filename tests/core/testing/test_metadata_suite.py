@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from cacheness.backends.base import Remains
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -53,6 +54,18 @@ class ForgetsTheDisplaced(Sound):
     def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
         old = super().put_entry(entry, if_absent=if_absent)
         return old if if_absent else None
+
+
+class ForgetsTheRemains(Sound):
+    def put_plain(self, *given: Any) -> Remains | None:
+        super().put_plain(*given)
+        return None
+
+
+class PutsPlainForEver(Sound):
+    def put_plain(self, *given: Any) -> Remains | None:
+        *others, _, details = given
+        return super().put_plain(*others, None, details)
 
 
 class KeepsWhatWasReplaced(Sound):
@@ -322,6 +335,12 @@ DEFECTS: list[tuple[type[MemoryBackend], str, str]] = [
     (IgnoresIfAbsent, "if_absent_keeps_the_one_that_stands", "if_absent must not replace"),
     (AddsInTwoSteps, "of_many_who_add_one_succeeds", "look and to write in one step"),
     (ForgetsTheDisplaced, "a_put_gives_the_entry_that_it_displaced", "its blob is removed"),
+    (
+        ForgetsTheRemains,
+        "a_plain_put_tells_what_is_left_of_the_entry_that_it_displaced",
+        "prefix and blob of what it replaced",
+    ),
+    (PutsPlainForEver, "a_plain_put_records_the_same_entry", "what put_entry records"),
     (KeepsWhatWasReplaced, "a_put_gives_the_entry_that_it_displaced", "nothing of the old entry"),
     (DeletesAnyGeneration, "a_deletion_spares_another_generation", "spare a newer entry"),
     (

@@ -46,7 +46,14 @@ if TYPE_CHECKING:
     Remains: TypeAlias = tuple[str, str | None, str | None]
     """Of an entry that another took the place of: its prefix, its blob and the blob's store."""
 
-__all__ = ["BackendContext", "MetadataBackend", "is_over", "plain_payload", "stored_payload"]
+__all__ = [
+    "BackendContext",
+    "MetadataBackend",
+    "is_over",
+    "plain_entry",
+    "plain_payload",
+    "stored_payload",
+]
 
 
 class BackendContext:
@@ -95,6 +102,39 @@ def stored_payload(entry: Entry) -> StoredPayload:
         entry.prefix,
         entry.renewed_at,
         entry.distribution,
+    )
+
+
+def plain_entry(
+    namespace: str,
+    cache_key: str,
+    generation: int,
+    plain: PlainPayload,
+    distribution: str,
+    now: float,
+    ttl_seconds: float | None,
+    details: Mapping[str, Any],
+) -> Entry:
+    """The entry that `MetadataBackend.put_plain` is to record."""
+    from cacheness.entry import build_entry
+
+    handler, checksum, _, payload = plain
+    return build_entry(
+        namespace=namespace,
+        cache_key=cache_key,
+        generation=generation,
+        handler=handler,
+        checksum=checksum,
+        inline=payload,
+        stored_bytes=len(payload),
+        logical_bytes=len(payload),
+        distribution=distribution,
+        created_at=now,
+        renewed_at=now,
+        accessed_at=now,
+        ttl_seconds=ttl_seconds,
+        expires_at=None if ttl_seconds is None else now + ttl_seconds,
+        **details,
     )
 
 
@@ -231,25 +271,8 @@ class MetadataBackend(ABC):
         Returns:
             What the entry that it displaced leaves to see to, or None.
         """
-        from cacheness.entry import build_entry
-
-        handler, checksum, _, payload = plain
-        entry = build_entry(
-            namespace=namespace,
-            cache_key=cache_key,
-            generation=generation,
-            handler=handler,
-            checksum=checksum,
-            inline=payload,
-            stored_bytes=len(payload),
-            logical_bytes=len(payload),
-            distribution=distribution,
-            created_at=now,
-            renewed_at=now,
-            accessed_at=now,
-            ttl_seconds=ttl_seconds,
-            expires_at=None if ttl_seconds is None else now + ttl_seconds,
-            **details,
+        entry = plain_entry(
+            namespace, cache_key, generation, plain, distribution, now, ttl_seconds, details
         )
         other = self.put_entry(entry)
         return None if other is None else (other.prefix, other.blob, other.blob_store)

@@ -45,7 +45,7 @@ def put_batch(
     with EntrySpool() as prepared, reporting(progress, total, "storing") as advance:
         try:
             for obj, name in map(_pair, pairs):
-                named = _params(name)
+                named = None if type(name) is str else _params(name)
                 key = _key(name)
                 of_this = details
                 if named:
@@ -123,7 +123,8 @@ def delete_batch(
 
 def _pair(pair: object) -> tuple[Any, Any]:
     if isinstance(pair, (tuple, list)) and len(pair) == 2:
-        return pair[0], pair[1]
+        first, second = pair
+        return first, second
     raise TypeError(
         f"put_batch takes pairs of a value and its name, not a {type(pair).__name__}: give "
         '[(value, "key"), (value, {"a": 1})]'
@@ -142,6 +143,8 @@ def _params(name: Name) -> Mapping[str, object] | None:
 
 def _key(name: Name) -> str:
     """The key of an entry that is named by it, or by the parameters of a mapping."""
+    if type(name) is str:
+        return checked_key(name)
     if isinstance(name, Mapping):
         if not all(isinstance(one, str) for one in name):
             raise TypeError(f"the names of the parameters in {name!r} are not all str")

@@ -18,7 +18,7 @@ __all__ = ["EntrySpool"]
 
 _CHUNK = 16 << 20
 """Bytes of entries that are in memory at a time."""
-_ENTRY = 2 << 10
+_ENTRY = 1 << 10
 """What an entry takes beside its payload, roughly."""
 _FIELDS = Entry.__slots__
 _values = attrgetter(*_FIELDS)

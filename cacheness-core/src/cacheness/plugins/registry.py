@@ -82,7 +82,9 @@ class LoadedHandler:
         self.verifies = handler.verifies
         # Each is an optional capability, which a handler has by defining it.
         self.dumps = getattr(handler, "dumps", None)
-        self.dumps_plain = getattr(handler, "dumps_plain", None)
+        # The short way of a put records neither a signature nor a version.
+        is_plain = handler.data_only and handler.version == 1
+        self.dumps_plain = getattr(handler, "dumps_plain", None) if is_plain else None
         self.loads = getattr(handler, "loads", None)
         self.open = getattr(handler, "open", None)
         self.map = getattr(handler, "map", self.open)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 
-from cacheness.backends.base import MetadataBackend, stored_payload
+from cacheness.backends.base import MetadataBackend, plain_entry, stored_payload
 from cacheness.entry import Entry
 from cacheness.testing.store import StoreContract, close_twice
 from cacheness.testing.strategies import entries
@@ -169,6 +169,39 @@ class SingleEntryPromises(StoreContract):
             "put_entry has to give the entry that it displaced, so that its blob is removed"
         )
         assert backend.get_entry("key") == second, "nothing of the old entry may remain"
+
+    def test_a_plain_put_records_the_same_entry(self, backend: MetadataBackend) -> None:
+        plain = ("json", "xxh3-128:00", None, b"payload")
+        for ttl, params in ((None, {}), (60.0, {"a": 1, "b": "\0 and \ud800", "c": 1e300})):
+            details = {"params": params, "object_type": "builtins.dict", "summary": "dict of 3"}
+            given = ("", "key", next(_generations), plain, "dist", 1000.25, ttl, details)
+            expected = plain_entry(*given)
+
+            backend.put_plain(*given)
+
+            assert backend.get_entry("key") == expected, (
+                "put_plain has to record what put_entry records for the same entry"
+            )
+
+    def test_a_plain_put_tells_what_is_left_of_the_entry_that_it_displaced(
+        self, backend: MetadataBackend
+    ) -> None:
+        def put_plain() -> object:
+            plain = ("json", "xxh3-128:00", None, b"payload")
+            details = {"params": {}, "object_type": "", "summary": ""}
+            number = next(_generations)
+            return backend.put_plain("", "key", number, plain, "dist", 1000.0, None, details)
+
+        blob, advice = (
+            "ab/" + "0" * 32,
+            "put_plain has to give the prefix and blob of what it replaced",
+        )
+        assert put_plain() is None, advice
+        assert put_plain() == ("", None, None), advice
+        backend.put_entry(make_entry(blob=blob, blob_store="store", prefix="p \ufffd?"))
+        assert put_plain() == ("p \ufffd?", blob, "store"), advice
+        backend.put_entry(make_entry(blob=blob, description="\0 and \ud800", prefix="p"))
+        assert put_plain() == ("p", blob, None), advice
 
     def test_if_absent_keeps_the_one_that_stands(self, backend: MetadataBackend) -> None:
         first, second = make_entry(), make_entry()
