@@ -28,7 +28,7 @@ def rows(folder: str) -> Iterator[Row]:
             "ours": once(lambda: cache.put(frame, "frame")),
             "theirs": once(lambda: joblib.dump(frame, dumped)),
         }
-        taken = interleaved(sides, rounds=9, number=1)
+        taken = interleaved(sides, rounds=25, number=1)
         what = "1M-row mixed frame"
         yield Row(f"{what}, put", taken["ours"], "joblib.dump", taken["theirs"], 1.2, 1.0)
 
@@ -38,7 +38,7 @@ def rows(folder: str) -> Iterator[Row]:
             "ours": once(lambda: cache.get("frame")),
             "theirs": once(lambda: _read(written)),
         }
-        taken = interleaved(sides, rounds=9, number=1)
+        taken = interleaved(sides, rounds=25, number=1)
         peer = "limit: Arrow IPC mapped, to_pandas"
         yield Row(f"{what}, get, verified", taken["ours"], peer, taken["theirs"], 1.4, 1.15)
 
@@ -47,7 +47,7 @@ def rows(folder: str) -> Iterator[Row]:
             "ours": once(lambda: cached.cache_key(frame)),
             "theirs": once(lambda: joblib.hash(frame)),
         }
-        taken = interleaved(sides, rounds=9, number=1)
+        taken = interleaved(sides, rounds=25, number=1)
         yield Row(
             f"{what} as an argument", taken["ours"], "joblib.hash", taken["theirs"], 0.2, 0.12
         )

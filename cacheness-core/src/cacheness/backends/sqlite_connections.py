@@ -35,15 +35,7 @@ SCHEMA_VERSION = 1
 _MAPPED = 0x7FFF0000 if sys.maxsize > 2**32 else 0
 """Bytes of the file that are read in place, the most that SQLite takes: a get among a
 million entries then costs 1.2 times one among a thousand, not twice that."""
-_LOG_BYTES = 4 << 20
-"""The size from which the log is written back to the file."""
-_LONG_LOG_BYTES = 4 * _LOG_BYTES
-"""The size from which that waits for readers: where there is always one somewhere, they keep
-the log from beginning anew, for ever."""
-_PATIENCE = 500
-"""Milliseconds of that wait: what is read at that moment by one statement each."""
-_LOG_PAGES = 1000
-"""Pages that a process writes between two times that it does so."""
+
 _FIRST_PAGES = 100
 """Pages after which a process looks at the log that it found."""
 
@@ -241,30 +233,16 @@ class Connections:
                 error = refused
 
     def wrote(self, pages: int) -> None:
-        """[hot] Take note of pages that were written to the log."""
+        """[hot] Take note of so many pages, roughly, that were written to the log."""
         self._pages_left -= pages
         if self._pages_left < 0:
-            self._write_back()
+            self._look_after_log()
 
-    def _write_back(self) -> None:
-        """Write a long log back to the file, so that it can begin anew.
+    def _look_after_log(self) -> None:
+        from cacheness.backends.sqlite_log import look_after_log
 
-        SQLite would try at every commit once the log is long, with two waits for the
-        disk each time, where other processes keep it from finishing.
-        """
         self._pages_left = _FIRST_PAGES
-        try:
-            size = os.stat(f"{self.path}-wal").st_size
-            if size >= _LOG_BYTES:
-                self._pages_left = _LOG_PAGES
-                connection = self.connection()
-                with statements_of_this_thread():
-                    if size < _LONG_LOG_BYTES:
-                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                    else:
-                        _begin_log_anew(connection)
-        except (OSError, sqlite3.Error):
-            return  # the log grows until somebody succeeds; nothing is lost
+        self._pages_left = look_after_log(self)
 
     # --- connections ------------------------------------------------------------------
 
@@ -416,7 +394,7 @@ class Connections:
         """Close all connections; closing twice is allowed."""
         with self._lock:
             if not self._closed and self._pages_left < _FIRST_PAGES:
-                self._write_back()
+                self._look_after_log()
             self._closed = True
             self.local = _local()
         self._finalizer()  # without the lock, for which those may wait whom it waits for
@@ -520,18 +498,6 @@ def _abandon_left() -> None:
 atexit.register(_close_left)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_left)
-
-
-def _begin_log_anew(connection: sqlite3.Connection) -> None:
-    """Write the log back once those who read it have come to the end of their statements.
-
-    Writers wait meanwhile; who begins to read does not.
-    """
-    try:
-        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        connection.execute("PRAGMA busy_timeout = 0")
 
 
 def _check_files(path: str) -> None:

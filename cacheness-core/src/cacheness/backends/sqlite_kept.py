@@ -18,7 +18,6 @@ _MOST = 512
 _LARGEST = 4096
 """Bytes of a payload: with `_MOST` rows of it, what is kept stays below 3 MB."""
 _FIRST_REST = 16
-"""Reads that go straight to SQLite at first: a script that reads a few values needs no more."""
 _LONGEST_REST = 2048
 
 
@@ -52,7 +51,9 @@ class KeptRows:
         self._connections = connections
         self._statement = statement
         self._namespace = namespace
-        self._rest = self._next_rest = _FIRST_REST
+        self._rest = 0
+        """Reads that are to go straight to SQLite."""
+        self._next_rest = _FIRST_REST
         self._used = 0
         # In one tuple, so that no thread takes the rows of another header than it compares.
         self._state: tuple[bytes, dict[str, PlainPayload]] = (b"", {})

@@ -17,15 +17,19 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
+from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ChangeWatch", "has_settled", "header_of"]
+__all__ = ["ChangeWatch", "has_settled", "header_of", "log_of"]
 
 _HEADER = 96
 _COPY = 48
+_LENGTH, _WRITTEN_BACK, _INDEX = 16, 96, 100
+"""Where the index has the two counts of `log_of`, and the bytes that it takes up to there."""
+_native_count = Struct("=I").unpack_from
 
 _descriptors: dict[tuple[int, int], int] = {}
 """By device and inode. An open descriptor keeps an inode from being given to another file."""
@@ -72,6 +76,13 @@ class ChangeWatch:
 def header_of(descriptor: int) -> bytes:
     """[hot] The header, both copies of it."""
     return os.pread(descriptor, _HEADER, 0)
+
+
+def log_of(descriptor: int) -> tuple[int, int]:
+    """How many pages are in the log, and how many of them are not in the file yet."""
+    index = os.pread(descriptor, _INDEX, 0)
+    length: int = _native_count(index, _LENGTH)[0]
+    return length, length - _native_count(index, _WRITTEN_BACK)[0]
 
 
 def has_settled(header: bytes) -> bool:

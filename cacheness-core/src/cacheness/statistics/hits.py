@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from time import time
 
 from cacheness.errors import BackendUnavailableError
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLED", "HitBuffer"]
 
-_FULL = 16384
+_FULL = 2048
+"""Reads after which they are added up, and keys or misses after which they are written."""
+_MOST = 8 * _FULL
 """Reads after which they are written; a process that dies loses at most these."""
 _LONGEST = 10.0
 """Seconds after which they are written by the next read or put."""
@@ -28,7 +31,17 @@ class HitBuffer:
     Adding appends to a list, which needs no lock.
     """
 
-    __slots__ = ("_backend", "_computed", "_misses", "_tally", "_writes", "reads", "timed")
+    __slots__ = (
+        "_backend",
+        "_computed",
+        "_counted",
+        "_counting",
+        "_misses",
+        "_tally",
+        "_writes",
+        "reads",
+        "timed",
+    )
 
     def __init__(self, backend: MetadataBackend, *, writes: bool) -> None:
         self._backend = backend
@@ -36,12 +49,40 @@ class HitBuffer:
         self._tally: Tally | None = None
         self.forget()
 
+    def forget(self) -> None:
+        """Drop what was collected, as a forked child does with its parent's."""
+        self.reads: list[tuple[str, float]] = []
+        """Cache key and time of each hit. While `SAMPLED` divides its length, the next hit
+        is to be timed."""
+        self.timed: list[tuple[str, float]] = []
+        """Cache key and duration of each hit that was timed."""
+        self._counted = _Counted()
+        self._counting = allocate_lock()
+        self._misses: list[tuple[str, float]] = []
+        self._computed: list[tuple[str, str]] = []
+
     def add(self, cache_key: str) -> None:
         """[hot] Note a read."""
         now = time()
         reads = self.reads
         reads.append((cache_key, now))
         if len(reads) >= _FULL or now - reads[0][1] > _LONGEST:
+            self._add_up(now)
+
+    def _add_up(self, now: float) -> None:
+        """Count the reads by key, which takes less memory, and write them where it is time.
+
+        One thread does, and no other waits for it.
+        """
+        if not self._counting.acquire(blocking=False):
+            return
+        try:
+            reads = self.reads
+            self.reads = []
+            self._counted.add(reads)
+        finally:
+            self._counting.release()
+        if self._counted.is_full(now):
             self.flush()
 
     def missed(self, prefix: str) -> None:
@@ -59,42 +100,63 @@ class HitBuffer:
     def settle(self) -> None:
         """Write what has waited for long."""
         waiting = self.reads or self._misses
-        if waiting and time() - waiting[0][1] > _LONGEST:
+        now = time()
+        if (waiting and now - waiting[0][1] > _LONGEST) or self._counted.is_full(now):
             self.flush()
 
     def flush(self) -> None:
         """Write what was collected; it is dropped where the store is out of reach."""
-        reads, misses, computed, timed = self.reads, self._misses, self._computed, self.timed
+        reads, counted, misses, computed, timed = (
+            self.reads,
+            self._counted,
+            self._misses,
+            self._computed,
+            self.timed,
+        )
         self.forget()
-        if not ((reads or misses or computed) and self._writes):
+        counted.add(reads)
+        hits = counted.hits()
+        if not ((hits or misses or computed) and self._writes):
             return
         if self._tally is None:
             from cacheness.statistics.tally import Tally
 
             self._tally = Tally(self._backend)
         try:
-            hits = _counted(reads)
             if hits:
                 self._backend.record_hits(hits)
             self._tally.add(hits, misses, computed, timed)
         except BackendUnavailableError:
             return  # a statistic is not worth failing a read
 
-    def forget(self) -> None:
-        """Drop what was collected, as a forked child does with its parent's."""
-        self.reads: list[tuple[str, float]] = []
-        """Cache key and time of each hit. While `SAMPLED` divides its length, the next hit
-        is to be timed."""
-        self.timed: list[tuple[str, float]] = []
-        """Cache key and duration of each hit that was timed."""
-        self._misses: list[tuple[str, float]] = []
-        self._computed: list[tuple[str, str]] = []
 
+class _Counted:
+    """Reads by key."""
 
-def _counted(reads: list[tuple[str, float]]) -> dict[str, tuple[int, float]]:
-    """Cache key → (reads, time of the last one)."""
-    last = dict(reads)
-    counts = dict.fromkeys(last, 0)
-    for cache_key, _ in reads:
-        counts[cache_key] += 1
-    return {cache_key: (count, last[cache_key]) for cache_key, count in counts.items()}
+    __slots__ = ("_counts", "_last", "_number", "_since")
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._last: dict[str, float] = {}
+        self._number = 0
+        self._since = 0.0
+
+    def add(self, reads: list[tuple[str, float]]) -> None:
+        if reads and not self._number:
+            self._since = reads[0][1]
+        self._number += len(reads)
+        counts = self._counts
+        for cache_key, at in reads:
+            self._last[cache_key] = at
+            counts[cache_key] = counts.get(cache_key, 0) + 1
+
+    def is_full(self, now: float) -> bool:
+        """Whether they are to be written, as they are many, of many keys, or old."""
+        return self._number > 0 and (
+            self._number >= _MOST or len(self._counts) >= _FULL or now - self._since > _LONGEST
+        )
+
+    def hits(self) -> dict[str, tuple[int, float]]:
+        """Cache key → (reads, time of the last one)."""
+        counts, last = dict(self._counts), self._last  # a thread may be adding to them still
+        return {cache_key: (count, last[cache_key]) for cache_key, count in counts.items()}

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Writes SQLite's log back to its file when it is long, so that it can begin anew."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from cacheness.backends.sqlite_token import log_of
+from cacheness.backends.statements import statements_of_this_thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cacheness.backends.sqlite_connections import Connections
+
+__all__ = ["LEAST", "look_after_log"]
+
+_PAGE = 4096
+_PAGES = 2000
+"""Pages that wait in the log when they are written back, 8 MB. It takes 7 ms on a disk, most
+of them for two waits, and half the pages of a put are written again by the next one."""
+_LONG = 2 * _PAGES
+"""The pages from which that waits for readers: where there is always one somewhere, they keep
+the log from beginning anew, for ever."""
+_PATIENCE = 500
+"""Milliseconds of that wait: what is read at that moment by one statement each."""
+LEAST = 100
+"""The least pages between two looks."""
+
+
+def look_after_log(connections: Connections) -> int:
+    """Write the log back if it is long; give the pages to be written before the next look.
+
+    SQLite would try at every commit once the log is long, with two waits for the disk each
+    time, where other processes keep it from finishing.
+    """
+    try:
+        # The file keeps the size that it once had.
+        if os.stat(f"{connections.path}-wal").st_size < _PAGES * _PAGE:
+            return LEAST
+        descriptor = connections.watch().descriptor
+        length, waiting = (_PAGES, _PAGES) if descriptor is None else log_of(descriptor)
+        if waiting >= _PAGES:
+            _write_back(connections.connection(), length)
+            waiting = 0
+    except (OSError, sqlite3.Error):
+        return LEAST  # the log grows until somebody succeeds; nothing is lost
+    return max(LEAST, (_PAGES - waiting) // 2)  # others write, too
+
+
+def _write_back(connection: sqlite3.Connection, length: int) -> None:
+    with statements_of_this_thread():
+        if length < _LONG:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        else:
+            _begin_anew(connection)
+
+
+def _begin_anew(connection: sqlite3.Connection) -> None:
+    """Write the log back once those who read it have come to the end of their statements.
+
+    Writers wait meanwhile; who begins to read does not.
+    """
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
