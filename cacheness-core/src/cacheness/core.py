@@ -584,19 +584,9 @@ class UnifiedCache(ManyEntries):
         """
         key = self._key(cache_key, entry_name(cache_key, params, fields))
         checked_age(prefix, ttl_seconds)
-        self.engine.check_writable()
-        if prefix is None:
-            removed = self.engine.backend.delete_entry(key)
-        else:
-            entry = self.engine.backend.get_entry(key)
-            if entry is None or entry.prefix != prefix:
-                return False
-            removed = self.engine.backend.delete_entry(key, if_generation=entry.generation)
-        if removed is None:
-            return False
-        self.engine.discard(removed)
-        self.engine.tell("invalidate", key, removed.handler, removed.stored_bytes)
-        return True
+        from cacheness.management.changes import remove
+
+        return remove(self.engine, key, prefix)
 
     # --- a mapping of cache keys to values -----------------------------------------------
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, MetadataBackend
+    from cacheness.backends.base import BackendContext, MetadataBackend, Removed
     from cacheness.backends.wrapper import MemoryCacheWrapper
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
@@ -240,19 +240,27 @@ class Engine:
         from cacheness.filters import Filter
 
         self.check_writable()
-        removed = self.backend.delete_where(Filter.parse(filters))
-        return self.dispose(removed, "invalidate", progress)
+        removed = self.backend.remove_where(Filter.parse(filters))
+        return self.let_go(removed, "invalidate", progress)
 
     def dispose(self, removed: Sequence[Entry], kind: EventKind, progress: Progress = None) -> int:
         """Remove the blobs of entries that were removed, and tell observers; their number."""
-        from cacheness.progress import reporting
+        from cacheness.backends.base import removed_of
 
         if kind == "expire":
             self.bury(removed, "expired")
+        return self.let_go(list(map(removed_of, removed)), kind, progress)
+
+    def let_go(self, removed: Sequence[Removed], kind: EventKind, progress: Progress = None) -> int:
+        """`dispose`, of which no entries are at hand."""
+        from cacheness.progress import reporting
+
+        is_heard = bool(self.observers) or is_logged()
         with reporting(progress, len(removed), "removing") as advance:
-            for entry in removed:
-                self.discard(entry)
-                self.tell(kind, entry.cache_key, entry.handler, entry.stored_bytes)
+            for key, handler, stored_bytes, blob, store in removed:
+                self.discard_blob(blob, store)
+                if is_heard:
+                    self.tell(kind, key, handler, stored_bytes)
                 advance(1)
         return len(removed)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from cacheness.backends.base import Remains
+    from cacheness.backends.base import Remains, Removed
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -60,6 +60,17 @@ class ForgetsTheRemains(Sound):
     def put_plain(self, *given: Any) -> Remains | None:
         super().put_plain(*given)
         return None
+
+
+class RemovesWithoutAWord(Sound):
+    def remove_entry(self, cache_key: str) -> Removed | None:
+        gone = super().remove_entry(cache_key)
+        return None if gone is None else (*gone[:3], None, None)
+
+
+class RemovesEverything(Sound):
+    def remove_where(self, filter: Filter) -> list[Removed]:
+        return [gone for key in list(self.iter_keys()) if (gone := self.remove_entry(key))][:1]
 
 
 class PutsPlainForEver(Sound):
@@ -340,6 +351,8 @@ DEFECTS: list[tuple[type[MemoryBackend], str, str]] = [
         "a_plain_put_tells_what_is_left_of_the_entry_that_it_displaced",
         "prefix and blob of what it replaced",
     ),
+    (RemovesWithoutAWord, "a_removal_tells_what_has_to_be_known_of_it", "blob and store"),
+    (RemovesEverything, "a_removal_tells_what_has_to_be_known_of_it", "no more"),
     (PutsPlainForEver, "a_plain_put_records_the_same_entry", "what put_entry records"),
     (KeepsWhatWasReplaced, "a_put_gives_the_entry_that_it_displaced", "nothing of the old entry"),
     (DeletesAnyGeneration, "a_deletion_spares_another_generation", "spare a newer entry"),

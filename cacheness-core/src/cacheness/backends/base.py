@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     PlainPayload: TypeAlias = tuple[str, str, float | None, bytes]
     """Handler, checksum, time of expiry and payload."""
 
+    Removed: TypeAlias = tuple[str, str, int, str | None, str | None]
+    """Of an entry that is gone: key, handler, stored bytes, its blob and the blob's store."""
+
     Remains: TypeAlias = tuple[str, str | None, str | None]
     """Of an entry that another took the place of: its prefix, its blob and the blob's store."""
 
@@ -52,6 +55,7 @@ __all__ = [
     "is_over",
     "plain_entry",
     "plain_payload",
+    "removed_of",
     "stored_payload",
 ]
 
@@ -136,6 +140,11 @@ def plain_entry(
         expires_at=None if ttl_seconds is None else now + ttl_seconds,
         **details,
     )
+
+
+def removed_of(entry: Entry) -> Removed:
+    """What has to be known of an entry that was removed."""
+    return (entry.cache_key, entry.handler, entry.stored_bytes, entry.blob, entry.blob_store)
 
 
 def plain_payload(stored: StoredPayload) -> PlainPayload | None:
@@ -422,6 +431,15 @@ class MetadataBackend(ABC):
             else:
                 self.put_entry(old, if_absent=True)
         return renamed
+
+    def remove_entry(self, cache_key: str) -> Removed | None:
+        """`delete_entry`, for a caller that needs no more than this of what was removed."""
+        old = self.delete_entry(cache_key)
+        return None if old is None else removed_of(old)
+
+    def remove_where(self, filter: Filter) -> list[Removed]:
+        """`delete_where`, likewise."""
+        return list(map(removed_of, self.delete_where(filter)))
 
     def delete_where(self, filter: Filter) -> list[Entry]:
         """Remove what the filter selects; gives what was removed."""

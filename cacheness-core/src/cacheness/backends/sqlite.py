@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, Labels, PlainPayload, Remains, StoredPayload
+    from cacheness.backends.base import (
+        BackendContext,
+        Labels,
+        PlainPayload,
+        Remains,
+        Removed,
+        StoredPayload,
+    )
     from cacheness.backends.sqlite_journal import Journal
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
@@ -227,6 +234,14 @@ class SQLiteBackend(MetadataBackend):
             return self._delete("", cache_key)
         return self._delete("AND generation = ?", cache_key, if_generation)
 
+    def remove_entry(self, cache_key: str) -> Removed | None:
+        from cacheness.backends.sqlite_rows import REMOVED
+
+        statement = f"DELETE FROM entries {_KEYED} RETURNING {REMOVED}"
+        rows = self._connections.rows(statement, (cache_key, self._namespace), pages=2)
+        removed: Removed | None = rows[0] if rows else None
+        return removed
+
     def expire_entry(self, cache_key: str, *, if_generation: int, now: float) -> Entry | None:
         return self._delete("AND generation = ? AND expires_at <= ?", cache_key, if_generation, now)
 
@@ -355,6 +370,11 @@ class SQLiteBackend(MetadataBackend):
         from cacheness.backends.sqlite_bulk import delete_where
 
         return delete_where(self._connections, self._namespace, filter)
+
+    def remove_where(self, filter: Filter) -> list[Removed]:
+        from cacheness.backends.sqlite_bulk import remove_where
+
+        return remove_where(self._connections, self._namespace, filter)
 
     def delete_expired(self, now: float) -> list[Entry]:
         from cacheness.backends.sqlite_bulk import delete_expired

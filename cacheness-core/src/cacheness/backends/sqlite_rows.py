@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from json import loads
 from operator import attrgetter
 
 import orjson
@@ -26,6 +25,7 @@ __all__ = [
     "COLUMNS",
     "DETAILS",
     "RECORD",
+    "REMOVED",
     "SCHEMA",
     "WIDTH",
     "described",
@@ -76,6 +76,8 @@ RECORD = ", ".join(_RECORD)
 """The columns that an entry without its payload is made of, see `entry_of`."""
 WIDTH = len(_RECORD)
 
+REMOVED = "cache_key, handler, stored_bytes, blob, blob_store"
+"""The columns of `Removed`."""
 _REMAINS = ("prefix", "blob", "blob_store")
 """The columns of `Remains`."""
 
@@ -278,11 +280,10 @@ def summary_of(row: Sequence[Any]) -> dict[str, Any]:
     summary = dict(zip(_RECORD, row, strict=True))
     details = summary.pop("details")
     metadata = summary["metadata"]
-    summary["metadata"] = loads(metadata) if metadata else {}
+    summary["metadata"] = _load(metadata) if metadata else {}
     summary["pinned"] = bool(summary["pinned"])
     summary |= DETAILS
-    # Exact for what either library wrote: orjson would make floats of large integers.
-    kept = loads(details) if details else {}
+    kept = _load(details) if details else {}
     summary |= kept
     for name in _MAPPING_DETAILS:
         if name not in kept:
@@ -326,8 +327,13 @@ def _details(entry: Entry) -> dict[str, Any]:
 
 
 def _dump(value: Any) -> str:
-    """JSON text; the standard library's where orjson can't keep the value."""
+    """JSON text; the standard library's, after a space, where orjson can't keep the value."""
     try:
         return orjson.dumps(value).decode()
     except TypeError:
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+        return " " + json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def _load(text: str) -> Any:
+    """[hot] What `_dump` was given: orjson would make floats of large integers."""
+    return json.loads(text) if text.startswith(" ") else orjson.loads(text)

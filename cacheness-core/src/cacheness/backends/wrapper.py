@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from cacheness.backends.base import Labels, PlainPayload, Remains, StoredPayload
+    from cacheness.backends.base import Labels, PlainPayload, Remains, Removed, StoredPayload
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
@@ -340,6 +340,16 @@ class MemoryCacheWrapper(MetadataBackend):
     def delete_where(self, filter: Filter) -> list[Entry]:
         try:
             return self.backend.delete_where(filter)
+        finally:
+            self._forget()
+
+    def remove_entry(self, cache_key: str) -> Removed | None:
+        with self._forgetting(cache_key):
+            return self.backend.remove_entry(cache_key)
+
+    def remove_where(self, filter: Filter) -> list[Removed]:
+        try:
+            return self.backend.remove_where(filter)
         finally:
             self._forget()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cacheness.engine import Engine
     from cacheness.entry import Entry
 
-__all__ = ["pop", "touch", "update_data", "update_entry"]
+__all__ = ["pop", "remove", "touch", "update_data", "update_entry"]
 
 _OF_THE_PAYLOAD = (
     "generation",
@@ -136,6 +136,24 @@ def touch(engine: Engine, key: str, prefix: str | None, ttl_seconds: float | Non
         if _change(engine, old, {"accessed_at": now, **_renewal(old, now, ttl_seconds)}):
             return True
     return False
+
+
+def remove(engine: Engine, key: str, prefix: str | None) -> bool:
+    """Remove an entry and its payload."""
+    engine.check_writable()
+    if prefix is None:
+        gone = engine.backend.remove_entry(key)
+        if gone is None:
+            return False
+        _, handler, stored_bytes, blob, store = gone
+        engine.discard_blob(blob, store)
+        engine.tell("invalidate", key, handler, stored_bytes)
+        return True
+    entry = engine.backend.get_entry(key)
+    if entry is None or entry.prefix != prefix:
+        return False
+    removed = engine.backend.delete_entry(key, if_generation=entry.generation)
+    return removed is not None and engine.dispose((removed,), "invalidate") == 1
 
 
 def _change(engine: Engine, old: Entry, changes: dict[str, Any]) -> bool:

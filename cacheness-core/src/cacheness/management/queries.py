@@ -87,9 +87,8 @@ def delete_matching(
     engine.check_writable()
     selected = _restricting(filters, where, "delete_matching")
     if where is None:
-        removed = engine.backend.delete_where(selected)
-    else:
-        removed = engine.backend.delete_generations(_generations(engine, selected, where))
+        return engine.let_go(engine.backend.remove_where(selected), "invalidate", progress)
+    removed = engine.backend.delete_generations(_generations(engine, selected, where))
     return engine.dispose(removed, "invalidate", progress)
 
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 
 from cacheness.backends.base import MetadataBackend, plain_entry, stored_payload
 from cacheness.entry import Entry
+from cacheness.filters import Filter
 from cacheness.testing.store import StoreContract, close_twice
 from cacheness.testing.strategies import entries
 
@@ -221,6 +222,21 @@ class SingleEntryPromises(StoreContract):
         assert without_payload(removed) == without_payload(entry)
         assert backend.get_entry("key") is None
         assert backend.delete_entry("key") is None
+
+    def test_a_removal_tells_what_has_to_be_known_of_it(self, backend: MetadataBackend) -> None:
+        blob, advice = (
+            "ab/" + "0" * 32,
+            "give key, handler, bytes, blob and store of what was removed",
+        )
+        backend.put_entry(make_entry(blob=blob, blob_store="store", prefix="p"))
+        backend.put_entry(make_entry("other", prefix="p"))
+        backend.put_entry(make_entry("third"))
+
+        assert backend.remove_entry("nothing") is None, advice
+        assert backend.remove_entry("key") == ("key", "json", 7, blob, "store"), advice
+        removed = backend.remove_where(Filter.parse({"prefix": "p"}))
+        assert list(map(tuple, removed)) == [("other", "json", 7, None, None)], advice
+        assert list(backend.iter_keys()) == ["third"], "remove what is selected, and no more"
 
     def test_a_deletion_spares_another_generation(self, backend: MetadataBackend) -> None:
         old, new = make_entry(), make_entry()
