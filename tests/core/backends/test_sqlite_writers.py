@@ -212,10 +212,10 @@ def test_a_new_file_is_whole_before_anybody_sees_it(tmp_path):
 
 def test_whoever_waits_for_long_goes_on_waiting():
     """After 1,750 tries of 10 ms the growing pause was a number too large to be one."""
-    from cacheness.backends.sqlite_connections import _Turns
+    from cacheness.backends.sqlite_turns import Turns
     from cacheness.backends.statements import statements_of_this_thread
 
-    turns = _Turns(60.0)
+    turns = Turns(60.0)
     turns._tries = 100_000
     with statements_of_this_thread():
         assert turns.wait(statements_of_this_thread())

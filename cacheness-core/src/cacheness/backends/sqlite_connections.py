@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The connections of one SQLite file: one a thread, with transactions that wait their turn."""
+"""The connections of one SQLite file: one a thread, and what they execute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sqlite3
 import sys
 from _thread import RLock, _local
 from stat import S_ISREG
-from time import monotonic, sleep
 from weakref import finalize
 
 from cacheness.backends.statements import Alone, is_pausing, statements_of_this_thread
@@ -23,12 +22,13 @@ if TYPE_CHECKING:
 
     from cacheness.backends.sqlite_journal import Journal
     from cacheness.backends.sqlite_token import ChangeWatch
+    from cacheness.backends.sqlite_transaction import Transaction
     from cacheness.backends.statements import Statements
 
     Row: TypeAlias = tuple[Any, ...]
     Execute: TypeAlias = Callable[..., sqlite3.Cursor]
 
-__all__ = ["SCHEMA_VERSION", "Connections"]
+__all__ = ["SCHEMA_VERSION", "Connections", "is_busy"]
 
 SCHEMA_VERSION = 1
 
@@ -106,7 +106,7 @@ class Connections:
             row = cursor.execute(statement, values).fetchone()
         except sqlite3.Error as error:
             connection = local.connection
-            row = self._retried(error, lambda: connection.execute(statement, values).fetchone())
+            row = self.retried(error, lambda: connection.execute(statement, values).fetchone())
         else:
             cursors.append(cursor)
         finally:
@@ -125,7 +125,7 @@ class Connections:
             inside.enter()
             rows = connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            rows = self._retried(error, lambda: connection.execute(statement, values).fetchall())
+            rows = self.retried(error, lambda: connection.execute(statement, values).fetchall())
         finally:
             inside.depth = outside
         self.wrote(pages)
@@ -147,20 +147,22 @@ class Connections:
                 inside.wait()
             changed: int = connection.execute(statement, values).rowcount
         except sqlite3.Error as error:
-            changed = self._retried(error, lambda: connection.execute(statement, values).rowcount)
+            changed = self.retried(error, lambda: connection.execute(statement, values).rowcount)
         finally:
             inside.depth = outside
         self.wrote(pages)
         return changed
 
-    def transaction(self, pages: int = 2, *, timeout: float | None = None) -> _Transaction:
+    def transaction(self, pages: int = 2, *, timeout: float | None = None) -> Transaction:
         """A context in which all statements succeed or none; gives what executes them.
 
         Args:
             pages: How many pages of the file it changes, roughly.
             timeout: Seconds to wait for a turn instead of the usual time.
         """
-        return _Transaction(self, pages, self.timeout if timeout is None else timeout)
+        from cacheness.backends.sqlite_transaction import Transaction
+
+        return Transaction(self, pages, self.timeout if timeout is None else timeout)
 
     def version(self) -> object:
         """Another one after every commit that is not of this thread's connection."""
@@ -200,7 +202,7 @@ class Connections:
         """The error of the contract for one of SQLite's."""
         if self._closed:
             return CacheClosedError("the cache is closed")
-        if _is_busy(error):
+        if is_busy(error):
             return BackendUnavailableError(
                 f"{self.path} was locked by another process for {self.timeout:g} s; "
                 "try again, or raise lock_timeout"
@@ -215,7 +217,7 @@ class Connections:
 
     # --- waiting ----------------------------------------------------------------------
 
-    def _retried(
+    def retried(
         self, error: sqlite3.Error, operation: Callable[[], Any], timeout: float | None = None
     ) -> Any:
         """What the operation gives once nobody is in its way; the caller is inside.
@@ -223,14 +225,16 @@ class Connections:
         At once the first time, since most of what is in the way is a commit that took
         place between the look at the file and the lock.
         """
-        turns = _Turns(self.timeout if timeout is None else timeout)
-        while True:
-            if not _is_busy(error) or not turns.wait(statements_of_this_thread()):
-                raise self.failure(error) from error
-            try:
-                return operation()
-            except sqlite3.Error as refused:
-                error = refused
+        if is_busy(error):
+            from cacheness.backends.sqlite_turns import Turns
+
+            turns = Turns(self.timeout if timeout is None else timeout)
+            while is_busy(error) and turns.wait(statements_of_this_thread()):
+                try:
+                    return operation()
+                except sqlite3.Error as refused:
+                    error = refused
+        raise self.failure(error) from error
 
     def wrote(self, pages: int) -> None:
         """[hot] Take note of so many pages, roughly, that were written to the log."""
@@ -344,7 +348,7 @@ class Connections:
                 from cacheness.backends.sqlite_guard import return_to_log
 
                 return_to_log(connection, self.path)
-        connection.execute("PRAGMA busy_timeout = 0")  # from here on `_Turns` does the waiting
+        connection.execute("PRAGMA busy_timeout = 0")  # from here on `Turns` does the waiting
 
     def _set_up_commits(self, connection: sqlite3.Connection) -> None:
         synchronous = "FULL" if self._durable else "NORMAL"
@@ -459,6 +463,12 @@ class Connections:
         return int(row[0]) if row else 0
 
 
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether somebody else is in the way, for the moment."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def _unkept() -> list[sqlite3.Cursor]:
     from cacheness.backends.sqlite_unchanging import UnkeptCursors
 
@@ -511,115 +521,3 @@ def _check_files(path: str) -> None:
             from cacheness.backends.sqlite_guard import check_file
 
             check_file(path + suffix)
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    """Whether somebody else is in the way, for the moment."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-class _Turns:
-    """Waits for a turn: longer each time, never in step with others, not for ever.
-
-    A lock is held for 0.03 ms, or for as long as its holder is not run, so short waits
-    are tried first; the longest keep a hundred waiters from using up the machine.
-    """
-
-    __slots__ = ("_deadline", "_tries")
-
-    def __init__(self, timeout: float) -> None:
-        self._deadline = monotonic() + timeout
-        self._tries = 0
-
-    def wait(self, inside: Statements) -> bool:
-        """Wait, and let a fork go on meanwhile; False if the time is up."""
-        self._tries += 1
-        left = self._deadline - monotonic()
-        if self._tries == 1:
-            return True
-        if left <= 0:
-            return False
-        pause = min(0.000_05 * 1.5 ** min(self._tries, 20), 0.01)
-        inside.depth -= 1
-        try:
-            sleep(min(left, pause * (0.25 + os.urandom(1)[0] / 170)))
-        finally:
-            with inside:
-                inside.depth += 1
-        return True
-
-
-class _Transaction:
-    """``BEGIN IMMEDIATE`` to ``COMMIT``, rolled back where the body raises."""
-
-    __slots__ = ("_connection", "_inside", "_of", "_outside", "_pages", "_timeout")
-
-    def __init__(self, of: Connections, pages: int, timeout: float) -> None:
-        self._of = of
-        self._pages = pages
-        self._timeout = timeout
-
-    def __enter__(self) -> Execute:
-        self._connection = self._of.connection()
-        self._inside = statements_of_this_thread()
-        self._outside = self._inside.depth
-        try:
-            self._inside.enter()
-            begin = self._connection.execute
-            try:
-                begin("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                self._of._retried(error, lambda: begin("BEGIN IMMEDIATE"), self._timeout)
-        except BaseException:
-            self._undo()
-            raise
-        return begin
-
-    def _undo(self) -> None:
-        """Leave nothing of a beginning that failed, or that was interrupted."""
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.ProgrammingError:
-            return  # closed by another thread before it had begun
-        finally:
-            self._inside.depth = self._outside
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            failed = self._end(error)
-        finally:
-            self._inside.depth = self._outside
-        if failed is not None:
-            raise self._of.failure(failed) from failed
-        if error is None:
-            self._of.wrote(self._pages)
-
-    def _end(self, error: BaseException | None) -> sqlite3.Error | None:
-        """Commit, or roll back; give what SQLite had against it, or raised in the body."""
-        failed = error if isinstance(error, sqlite3.Error) else None
-        try:
-            if error is None:
-                self._commit()
-                return None
-        except sqlite3.Error as refused:
-            failed = refused
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-        return failed
-
-    def _commit(self) -> None:
-        turns: _Turns | None = None
-        while True:
-            try:
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                # Somebody reads, which is in the way of a rollback journal only.
-                if not (_is_busy(error) and self._connection.in_transaction):
-                    raise
-                turns = turns or _Turns(self._of.timeout)
-                if not turns.wait(self._inside):
-                    raise
-            else:
-                return
