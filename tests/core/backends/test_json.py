@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cacheness.backends import json as json_backend
+from cacheness.backends import shared_log
 from cacheness.backends.base import BackendContext
 from cacheness.backends.journal import decode_line, encode_line
 from cacheness.backends.json import JsonBackend
@@ -146,7 +146,7 @@ def test_durability_fsync_waits_for_the_disk(
 def test_the_past_does_not_grow_without_bound(
     open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_backend, "_SLACK", 10_000)
+    monkeypatch.setattr(shared_log, "_SLACK", 10_000)
     backend, another = open_backend(), open_backend()
     elsewhere = open_backend("elsewhere")
     elsewhere.put_entry(make_entry("x", namespace="elsewhere"))
@@ -176,7 +176,7 @@ def test_the_past_does_not_grow_without_bound(
 def test_many_notes_do_not_make_each_write_compact(
     open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_backend, "_SLACK", 10_000)
+    monkeypatch.setattr(shared_log, "_SLACK", 10_000)
     backend = open_backend()
     for start in range(0, 3000, 100):
         backend.write_notes("kind", {f"note {n}": "x" * 20 for n in range(start, start + 100)})
@@ -201,7 +201,7 @@ def test_many_notes_do_not_make_each_write_compact(
 def test_compaction_leaves_nothing_of_a_killed_one(
     open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_backend, "_SLACK", 0)
+    monkeypatch.setattr(shared_log, "_SLACK", 0)
     backend = open_backend()
     with open(f"{log}.1234.abcd.tmp", "wb") as leftover:
         leftover.write(b"half a log")
@@ -215,7 +215,7 @@ def test_compaction_leaves_nothing_of_a_killed_one(
 def test_a_compaction_that_fails_fails_no_put_and_is_not_tried_at_each(
     open_backend: Callable[..., JsonBackend], log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_backend, "_SLACK", 0)
+    monkeypatch.setattr(shared_log, "_SLACK", 0)
     backend = open_backend()
     tried = []
 
@@ -634,7 +634,7 @@ def test_the_log_is_open_to_whom_it_should_be(
     of_directory: int,
     of_file: int,
 ) -> None:
-    monkeypatch.setattr(json_backend, "_SLACK", 0)
+    monkeypatch.setattr(shared_log, "_SLACK", 0)
     previous = os.umask(0o077)
     try:
         backend = open_backend(permissions=permissions)
@@ -671,7 +671,7 @@ def test_a_closed_backend_says_so(open_backend: Callable[..., JsonBackend]) -> N
 def test_threads_of_two_objects_lose_nothing_over_compactions(
     open_backend: Callable[..., JsonBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_backend, "_SLACK", 2_000)
+    monkeypatch.setattr(shared_log, "_SLACK", 2_000)
     backends = [open_backend(), open_backend()]
     errors: list[BaseException] = []
 
