@@ -213,7 +213,7 @@ def test_a_store_that_is_gone_is_out_of_reach_and_its_blobs_not_missing(
 def test_a_damaged_store_id_is_no_other_store(
     directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cacheness.blobs.file.sleep", lambda _: None)
+    monkeypatch.setattr("cacheness.blobs.place.sleep", lambda _: None)
     store = open_store(directory)
     store.write(NAME, [b"x"])
     with open(f"{directory}/blobs/store-id", "wb") as file:

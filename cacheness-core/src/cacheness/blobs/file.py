@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import sys
 from contextlib import suppress
-from time import sleep, time
+from time import time
 
 from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
-from cacheness.disk.folder import Folder, closing_on_error
-from cacheness.errors import BackendUnavailableError
+from cacheness.blobs.place import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ caller looks at them."""
 _HELD = 1 << 20
 _SMALL = 64 << 10
 """Smaller buffers are put together before they are written."""
-_STORE_ID = "store-id"
-_OWNER = re.compile(r"owner-[0-9a-f]{32}", re.ASCII)
-_LONGEST_OWNER = 1 << 16
 _KEEPS_OPEN_FILES = os.name == "nt"
 """Whether a blob that somebody has open can't be removed now, but only later."""
 _NO_FILE = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO})
@@ -54,19 +49,9 @@ class FileBlobBackend(BlobBackend):
             context: The cache's directory and configuration.
             path: Another directory to keep blobs in, instead of ``blobs`` in the cache's.
         """
-        config = context.config
-        self._context = context
-        self._own_place = path is None
-        self._root = os.path.join(context.directory, "blobs") if path is None else path
-        self.directory = self._root = os.path.abspath(os.path.expanduser(self._root))
-        self._read_only = config.read_only
-        self._durable = config.durability == "fsync"
-        self._for_group = config.permissions == "group"
-        self._mode = 0o660 if self._for_group else 0o600
+        self._place = Place(context, path)
+        self.directory = self._place.path
         self._postponed: list[str] = []
-        self._local: dict[int, bool] = {}
-        self._settled: set[str] = set()
-        """The folders whose names are known to be on the disk."""
 
     @property
     def store_id(self) -> str:
@@ -77,46 +62,23 @@ class FileBlobBackend(BlobBackend):
         Raises:
             BackendUnavailableError: The store can't be reached, or its id is damaged.
         """
-        try:
-            found = self._read_store_id()
-            if not found and not self._read_only:
-                self._make_root()
-                found = self._read_store_id()
-        except OSError as error:
-            raise self._out_of_reach(error) from error
-        return found
+        return self._place.store_id
 
     def claim(self, owner: str) -> None:
-        """A file for each, which two machines can make at the same time on any file system."""
-        from cacheness.payloads.layout import write_new_file
-
-        try:
-            self._make_root()
-            write_new_file(self._owner_path(owner), owner.encode(), self._mode)
-        except OSError as error:
-            raise self._out_of_reach(error) from error
+        self._place.claim(owner)
 
     def owners(self) -> frozenset[str]:
-        found = set()
-        try:
-            with Folder(self._root) as root:
-                for name in root.names():
-                    if _OWNER.fullmatch(name):
-                        with open(root.open(name, os.O_RDONLY), "rb", buffering=0) as file:
-                            found.add(file.read(_LONGEST_OWNER).decode("utf-8", "replace"))
-        except FileNotFoundError:
-            return frozenset()
-        except OSError as error:
-            raise self._out_of_reach(error) from error
-        return frozenset(found)
+        return self._place.owners()
 
     # --- single blobs -------------------------------------------------------------------
 
     def write(self, name: str, source: Iterable[Buffer]) -> int:
         prefix, file_name = check_blob_name(name).split("/")
         temporary = _temporary_name(".tmp")
-        with self._made_folder(prefix) as folder:
-            descriptor = folder.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode)
+        with self._place.made_folder(prefix) as folder:
+            descriptor = folder.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._place.mode
+            )
             try:
                 try:
                     size = _write_all(descriptor, source)
@@ -129,7 +91,7 @@ class FileBlobBackend(BlobBackend):
                 with suppress(OSError):
                     folder.unlink(temporary)
                 raise
-            if self._durable:
+            if self._place.durable:
                 folder.sync()
         return size
 
@@ -149,7 +111,7 @@ class FileBlobBackend(BlobBackend):
     def mapped(self, name: str, size: int) -> memoryview | None:
         from cacheness.blobs.mapping import mapped_privately
 
-        if not self._is_local():
+        if not self._place.is_local():
             return None
         descriptor = self._open(name)
         try:
@@ -168,7 +130,7 @@ class FileBlobBackend(BlobBackend):
     def delete(self, name: str) -> bool:
         prefix, file_name = check_blob_name(name).split("/")
         try:
-            with self._folder(prefix) as folder:
+            with self._place.folder(prefix) as folder:
                 folder.unlink(file_name)
         except FileNotFoundError:
             return False
@@ -181,7 +143,7 @@ class FileBlobBackend(BlobBackend):
     def exists(self, name: str) -> bool:
         prefix, file_name = check_blob_name(name).split("/")
         try:
-            with self._folder(prefix) as folder:
+            with self._place.folder(prefix) as folder:
                 return stat.S_ISREG(folder.status(file_name).st_mode)
         except FileNotFoundError:
             return False
@@ -191,8 +153,8 @@ class FileBlobBackend(BlobBackend):
     def stage(self, name: str) -> str:
         """A path in the store's own directory, so that `adopt` has only to rename the file."""
         prefix, file_name = check_blob_name(name).split("/")
-        with self._made_folder(prefix):
-            return os.path.join(self._root, prefix, _temporary_name(file_name[32:]))
+        with self._place.made_folder(prefix):
+            return os.path.join(self._place.path, prefix, _temporary_name(file_name[32:]))
 
     def adopt(self, staged_path: str, name: str) -> int:
         from cacheness.disk.staging import open_regular
@@ -204,14 +166,14 @@ class FileBlobBackend(BlobBackend):
             self._finish(descriptor)
         finally:
             os.close(descriptor)
-        with self._made_folder(prefix) as folder:
+        with self._place.made_folder(prefix) as folder:
             try:
                 folder.rename_into(staged_path, file_name)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
                 return super().adopt(staged_path, name)
-            if self._durable:
+            if self._place.durable:
                 folder.sync()
         return size
 
@@ -233,7 +195,7 @@ class FileBlobBackend(BlobBackend):
         for name, size, _ in self.iter_leftovers(older_than=older_than):
             prefix, file_name = name.split("/")
             try:
-                with self._folder(prefix) as folder:
+                with self._place.folder(prefix) as folder:
                     folder.unlink(file_name)
                 freed += size
             except FileNotFoundError:
@@ -247,18 +209,13 @@ class FileBlobBackend(BlobBackend):
 
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
         """The regular files in the directories of blobs, with the names of those."""
-        try:
-            with Folder(self._root) as root:
-                prefixes = [name for name in root.names() if _is_prefix(name)]
-        except FileNotFoundError:
-            return
-        for prefix in prefixes:
+        for prefix in self._place.prefixes():
             yield from self._files_of(prefix)
 
     def _files_of(self, prefix: str) -> list[tuple[str, os.stat_result]]:
         found = []
         try:
-            with self._folder(prefix) as folder:
+            with self._place.folder(prefix) as folder:
                 for name in folder.names():
                     try:
                         status = folder.status(name)
@@ -271,11 +228,11 @@ class FileBlobBackend(BlobBackend):
                 raise
         return found
 
-    # --- the directory --------------------------------------------------------------------
+    # --- one blob's file ----------------------------------------------------------------
 
     def path_of(self, name: str) -> str:
         """Where the blob lies."""
-        return os.path.join(self._root, *check_blob_name(name).split("/"))
+        return os.path.join(self._place.path, *check_blob_name(name).split("/"))
 
     def check(self, name: str) -> None:
         """Raise `FileNotFoundError` where there is no such blob, as `read` does."""
@@ -285,10 +242,10 @@ class FileBlobBackend(BlobBackend):
         """A descriptor for reading a blob."""
         prefix, file_name = check_blob_name(name).split("/")
         try:
-            with self._folder(prefix) as folder:
+            with self._place.folder(prefix) as folder:
                 descriptor = folder.open(file_name, os.O_RDONLY)
         except FileNotFoundError:
-            self._check_reachable()
+            self._place.check_reachable()
             raise
         except OSError as error:
             if error.errno in _NO_FILE:
@@ -304,115 +261,11 @@ class FileBlobBackend(BlobBackend):
             raise _no_file(self.path_of(name))
         return descriptor
 
-    def _check_reachable(self) -> None:
-        """A blob is missing only where the store that should hold it is there."""
-        if not self._read_store_id():
-            raise BackendUnavailableError(
-                f"the blob store {self._root} is not there; is its disk mounted?"
-            )
-
-    def _is_local(self) -> bool:
-        """Whether no other machine can take a file's pages away; looked at anew per device."""
-        try:
-            device = os.stat(self._root).st_dev
-        except OSError:
-            return False  # to read it will say why
-        if device not in self._local:
-            from cacheness.disk.filesystem import network_type
-
-            self._local[device] = network_type(self._root) is None
-        return self._local[device]
-
-    def _folder(self, prefix: str) -> Folder:
-        with Folder(self._root) as root:
-            return Folder(prefix, root)
-
-    def _made_folder(self, prefix: str) -> Folder:
-        try:
-            folder = self._folder(prefix)
-        except FileNotFoundError:
-            folder = self._new_folder(prefix)
-        if self._durable and prefix not in self._settled:
-            with closing_on_error(folder):
-                self._settle()
-        return folder
-
-    def _new_folder(self, prefix: str) -> Folder:
-        try:
-            opened = Folder(self._root)
-        except FileNotFoundError:
-            self._make_root()
-            opened = Folder(self._root)
-        with opened as root:
-            try:
-                root.mkdir(prefix)
-            except FileExistsError:
-                return Folder(prefix, root)
-            folder = Folder(prefix, root)
-            if self._for_group:
-                with closing_on_error(folder):
-                    folder.set_mode(0o2770)
-            return folder
-
-    def _settle(self) -> None:
-        """Wait for the names of the folders to be on the disk.
-
-        Also of those that are there already: whoever made them may not have waited.
-        """
-        from cacheness.disk.durable import sync_directory
-
-        with Folder(self._root) as root:
-            there = set(root.names())
-            root.sync()
-        sync_directory(os.path.dirname(self._root))
-        self._settled |= there
-
-    def _make_root(self) -> None:
-        from cacheness.payloads.layout import make_subdirectory, write_new_file
-
-        if self._own_place:
-            self._context.make_directory()
-        else:
-            from cacheness.disk.durable import make_parents
-
-            make_parents(self._root, durable=self._durable)
-        make_subdirectory(self._root, self._context.config)
-        path = os.path.join(self._root, _STORE_ID)
-        if not os.path.lexists(path):
-            write_new_file(path, os.urandom(16).hex().encode(), self._mode)
-
-    def _owner_path(self, owner: str) -> str:
-        from hashlib import blake2b
-
-        digest = blake2b(owner.encode(), digest_size=16).hexdigest()
-        return os.path.join(self._root, f"owner-{digest}")
-
-    def _out_of_reach(self, error: OSError) -> BackendUnavailableError:
-        return BackendUnavailableError(
-            f"the blob store {self._root} can't be reached: {error.strerror or error}"
-        )
-
-    def _read_store_id(self) -> str:
-        """The store's id; empty where there is none."""
-        for _ in range(50):
-            try:
-                with Folder(self._root) as root:
-                    descriptor = root.open(_STORE_ID, os.O_RDONLY)
-            except FileNotFoundError:
-                return ""
-            with open(descriptor, "rb", buffering=0) as file:
-                found = file.read(64)
-            if len(found) == 32 and found.isalnum():
-                return found.decode("ascii")
-            # Where there are no hard links, it is written in place by who made it first.
-            sleep(0.01)
-        raise OSError(errno.EIO, f"its {_STORE_ID} is damaged")
-
     def _finish(self, descriptor: int) -> None:
         """Give a file that is written its mode, and wait for it to be on the disk."""
-        if self._for_group and sys.platform != "win32":
-            os.fchmod(descriptor, self._mode)  # whatever the umask
-        if self._durable:
+        if self._place.for_group and sys.platform != "win32":
+            os.fchmod(descriptor, self._place.mode)  # whatever the umask
+        if self._place.durable:
             os.fsync(descriptor)
 
 
@@ -468,10 +321,6 @@ def _changed_at(status: os.stat_result) -> float:
 
 def _temporary_name(extension: str) -> str:
     return f".{os.getpid()}-{os.urandom(8).hex()}{extension}"
-
-
-def _is_prefix(name: str) -> bool:
-    return len(name) == 2 and not set(name) - set("0123456789abcdef")
 
 
 def _no_file(path: str) -> FileNotFoundError:
