@@ -8,6 +8,7 @@ from collections import OrderedDict
 from time import monotonic, time
 
 from cacheness.backends.base import MetadataBackend, plain_payload, stored_payload
+from cacheness.backends.wrapper_kept import OVERHEAD, Kept
 from cacheness.forks import renew_in_child
 
 TYPE_CHECKING = False
@@ -65,7 +66,7 @@ class MemoryCacheWrapper(MetadataBackend):
         self._staleness = staleness
         self._on_request = on_request
         self._mutex = RLock()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._bytes = 0
         self._epoch = 0
         self._check_at = 0.0
@@ -129,7 +130,7 @@ class MemoryCacheWrapper(MetadataBackend):
             epoch: What `epoch` was before the entry was read.
             way: Tells apart ways of giving that do not replace each other.
         """
-        size += _OVERHEAD
+        size += OVERHEAD
         if 4 * size > self._max_bytes:
             return
         with self._mutex:
@@ -137,7 +138,7 @@ class MemoryCacheWrapper(MetadataBackend):
                 return
             kept = self._kept.get(cache_key)
             if kept is None:
-                self._kept[cache_key] = kept = _Kept(None, None)
+                self._kept[cache_key] = kept = Kept(None, None)
             kept.size += size - kept.value_size
             self._bytes += size - kept.value_size
             kept.value_size = size
@@ -184,7 +185,7 @@ class MemoryCacheWrapper(MetadataBackend):
         epoch = self._epoch
         entry = self.backend.get_entry(cache_key)
         if entry is not None:
-            self._keep(cache_key, _Kept(stored_payload(entry), detached(entry)), epoch)
+            self._keep(cache_key, Kept(stored_payload(entry), detached(entry)), epoch)
         return entry
 
     def _load_plain(self, cache_key: str) -> PlainPayload | None:
@@ -197,10 +198,10 @@ class MemoryCacheWrapper(MetadataBackend):
         epoch = self._epoch
         payload = self.backend.find(cache_key)
         if payload is not None:
-            self._keep(cache_key, _Kept(payload, None), epoch)
+            self._keep(cache_key, Kept(payload, None), epoch)
         return payload
 
-    def _keep(self, cache_key: str, kept: _Kept, epoch: int) -> None:
+    def _keep(self, cache_key: str, kept: Kept, epoch: int) -> None:
         """Keep what was read, unless something was forgotten since the read began."""
         if self._on_request or not kept.payload or kept.payload[_INLINE] is None:
             return
@@ -454,49 +455,6 @@ class MemoryCacheWrapper(MetadataBackend):
 
 _INLINE = 8
 """Where `stored_payload` has the payload."""
-
-
-class _Kept:
-    """What is kept of one key."""
-
-    __slots__ = (
-        "entry",
-        "expires_at",
-        "give",
-        "payload",
-        "plain",
-        "size",
-        "value_size",
-        "way",
-    )
-
-    def __init__(self, payload: StoredPayload | None, entry: Entry | None) -> None:
-        self.payload = payload
-        self.plain = None if payload is None else plain_payload(payload)
-        self.entry = entry
-        self.give: Callable[[], Any] | None = None
-        self.way = ""
-        self.expires_at: float | None = None
-        self.value_size = 0
-        self.size = 0 if payload is None else _OVERHEAD + sum(map(_weight, payload))
-        if entry is not None:
-            self.size += _OVERHEAD + sum(_weight(getattr(entry, name)) for name in _LARGE_FIELDS)
-
-
-_OVERHEAD = 800
-"""What a tuple or an entry takes in bytes beside the text and the payload in it."""
-_LARGE_FIELDS = ("description", "params", "key_parts", "custom_metadata", "tags")
-
-
-def _weight(value: object) -> int:
-    """Roughly the memory that a JSON value or a payload takes, in bytes."""
-    if isinstance(value, (str, bytes)):
-        return 50 + len(value)
-    if isinstance(value, dict):
-        return 100 + sum(100 + len(name) + _weight(of) for name, of in value.items())
-    if isinstance(value, (list, tuple)):
-        return 60 + sum(map(_weight, value))
-    return 32
 
 
 class _Forgetting:
