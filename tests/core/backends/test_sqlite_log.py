@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""SQLite's log is written back when much waits in it, and not more often."""
+
+import os
+import sys
+
+import pytest
+
+from cacheness import UnifiedCache
+from cacheness.backends.sqlite_token import log_of
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="looks at the file's size there")
+
+PAGE = 4096
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with UnifiedCache(tmp_path, compressor="none") as cache:
+        cache.get("nothing")
+        yield cache
+
+
+@pytest.fixture
+def checkpoints(cache):
+    """The statements by which this thread's connection has written the log back."""
+    executed = []
+    connection = cache.engine.backend._connections.connection()
+    connection.set_trace_callback(lambda text: executed.append(text) if "wal_" in text else None)
+    return executed
+
+
+def write(cache, pages, name="k"):
+    """Have about so many pages written to the log."""
+    for number in range(pages // 7):
+        cache.put(os.urandom(5 * PAGE), f"{name}-{number}")
+
+
+def test_the_index_tells_what_sqlite_tells(cache):
+    connections = cache.engine.backend._connections
+    write(cache, 100)
+    length, waiting = log_of(connections.watch().descriptor)
+
+    _, pages, written = connections.connection().execute("PRAGMA wal_checkpoint").fetchone()
+
+    assert length == waiting == pages == written > 100
+    assert log_of(connections.watch().descriptor) == (length, 0)
+
+
+@pytest.mark.slow
+def test_a_long_log_is_written_back(cache, checkpoints, tmp_path):
+    write(cache, 3000)
+
+    assert checkpoints
+    assert os.path.getsize(tmp_path / "metadata.sqlite3-wal") < 16 << 20
+
+
+@pytest.mark.slow
+def test_a_log_that_was_long_is_no_reason_to_write_back_a_short_one(cache, checkpoints):
+    write(cache, 3000)
+    connections = cache.engine.backend._connections
+    connections.connection().execute("PRAGMA wal_checkpoint").fetchall()
+    checkpoints.clear()
+
+    write(cache, 1400, "another")
+
+    assert 1200 < log_of(connections.watch().descriptor)[1] < 2000
+    assert checkpoints == []
+
+
+def test_a_short_life_leaves_the_log_alone(tmp_path):
+    executed = []
+    with UnifiedCache(tmp_path) as cache, UnifiedCache(tmp_path) as other:
+        other.get("k")  # so that closing is not the last one's
+        connection = cache.engine.backend._connections.connection()
+        connection.set_trace_callback(executed.append)
+        cache.put("value", "k")
+        cache.close()
+
+    assert [text for text in executed if "wal_" in text] == []
