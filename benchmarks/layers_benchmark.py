@@ -17,14 +17,20 @@ import itertools
 import json
 import sys
 import tempfile
+from random import Random
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from xxhash import xxh3_128_hexdigest
 
 from areas.small import VALUE, score
 from cacheness import UnifiedCache
-from cacheness.backends.sqlite_rows import row_of
+from cacheness.backends.sqlite_rows import plain_row
+from cacheness.generations import new_generation
 from cacheness.keys.encoding import params_key
+from cacheness.keys.summary import summarise_params
 from cacheness.logged import is_logged
+from cacheness.payloads.checksum import FAST
 from measuring import figure, table
 
 if TYPE_CHECKING:
@@ -74,13 +80,18 @@ def _operations(folder: str) -> Iterator[tuple[str, list[Layer]]]:
 def _hit(cache: UnifiedCache) -> list[Layer]:
     engine = cache.engine
     plain = engine.backend.find_plain(KEY)
+    select = engine.backend._kept._select  # type: ignore[attr-defined]  # SQLite's
     if plain is None:
         raise RuntimeError("a small value is no plain entry")
     return [
         ("cache.get(experiment=…, lr=…, step=…)", lambda: cache.get(**PARAMS)),
         ("  params_key, remembered", lambda: params_key(PARAMS)),
         ("  engine.reader.read_by_key", lambda: engine.reader.read_by_key(KEY)),
-        ("    backend.find_plain: SQLite", lambda: engine.backend.find_plain(KEY)),
+        (
+            "    backend.find_plain: the row of the last time",
+            lambda: engine.backend.find_plain(KEY),
+        ),
+        ("    SQLite's SELECT, where it is needed", lambda: select(KEY)),
         (
             "    read_plain: checksum, JSON",
             lambda: engine.reader._decoder.read_plain(plain, None),
@@ -117,38 +128,35 @@ def _decorated(cache: UnifiedCache) -> list[Layer]:
 
 
 def _put(cache: UnifiedCache) -> list[Layer]:
-    engine, numbers = cache.engine, itertools.count(1000)
-    encoder = engine.writer.encoder()
-    encoded = encoder.encode(VALUE)
-    details = cache.details(PARAMS, "", "", None, (), None, None, False, ())
-    entry = engine.writer._entry(KEY, VALUE, encoded, details)
-    if entry is None:
-        raise RuntimeError("JSON needs no signature")
+    engine, numbers, random = cache.engine, itertools.count(1000), Random(0)
+    loaded = engine.registry.candidates(dict)[0]
+    dumps: Callable[[object], bytes] = loaded.dumps_plain  # type: ignore[assignment]  # of JSON
+    payload = dumps(VALUE)
+    plain = (loaded.name, FAST + xxh3_128_hexdigest(payload), None, payload)
+    details = {"params": PARAMS, "object_type": "builtins.dict", "summary": "dict of 4"}
 
-    def put_entry() -> None:
-        made = engine.writer._entry(f"{next(numbers):032x}", VALUE, encoded, details)
-        if made is not None:
-            engine.backend.put_entry(made)
+    def row(key: str) -> tuple[str, tuple[Any, ...]]:
+        return plain_row("", key, new_generation(), plain, "cacheness-core", 0.0, None, details)
+
+    def statement() -> None:
+        # As keys are: each belongs to another page of the index.
+        connections.change(*row(f"{random.getrandbits(128):032x}"))
 
     def key() -> str:
         return params_key({**PARAMS, "step": next(numbers)})
 
+    connections = engine.backend._connections  # type: ignore[attr-defined]  # SQLite's
     return [
         (
             "cache.put(value, experiment=…, lr=…, step=…)",
             lambda: cache.put(VALUE, experiment="a", lr=0.1, step=next(numbers)),
         ),
         ("  params_key, made", key),
-        ("  details: checks, parameters to record", lambda: _details(cache)),
-        ("  encoder.encode: handler, checks, JSON, checksum", lambda: encoder.encode(VALUE)),
-        ("  making the entry, backend.put_entry: SQLite", put_entry),
-        ("    making the entry", lambda: engine.writer._entry(KEY, VALUE, encoded, details)),
-        ("    row_of", lambda: row_of(entry)),
+        ("  checks that JSON keeps it, JSON", lambda: dumps(VALUE)),
+        ("  parameters to record", lambda: summarise_params(PARAMS)),
+        ("  the row", lambda: row(KEY)),
+        ("  the row and SQLite's statement", statement),
     ]
-
-
-def _details(cache: UnifiedCache) -> object:
-    return cache.details(PARAMS, "", "", None, (), None, None, False, ())
 
 
 def _fastest(layers: list[Layer]) -> dict[str, float]:
