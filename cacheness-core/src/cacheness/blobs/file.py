@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cacheness.backends.base import BackendContext
+    from cacheness.disk.descriptor import Descriptor
     from cacheness.handlers.protocols import Buffer
 
 __all__ = ["FileBlobBackend"]
@@ -102,8 +103,9 @@ class FileBlobBackend(BlobBackend):
             with Folder(self._root) as root:
                 for name in root.names():
                     if _OWNER.fullmatch(name):
-                        with open(root.open(name, os.O_RDONLY), "rb", buffering=0) as file:
-                            found.add(file.read(_LONGEST_OWNER).decode("utf-8", "replace"))
+                        with root.open(name, os.O_RDONLY) as opened:
+                            owner = opened.file().read(_LONGEST_OWNER)
+                        found.add(owner.decode("utf-8", "replace"))
         except FileNotFoundError:
             return frozenset()
         except OSError as error:
@@ -116,13 +118,11 @@ class FileBlobBackend(BlobBackend):
         prefix, file_name = check_blob_name(name).split("/")
         temporary = _temporary_name(".tmp")
         with self._made_folder(prefix) as folder:
-            descriptor = folder.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             try:
-                try:
-                    size = _write_all(descriptor, source)
-                    self._finish(descriptor)
-                finally:
-                    os.close(descriptor)
+                with folder.open(temporary, flags, self._mode) as opened:
+                    size = _write_all(opened.number, source)
+                    self._finish(opened.number)
                 folder.rename(temporary, file_name)
             except BaseException:
                 # Neither this nor that it was renamed already hides what was the matter.
@@ -134,14 +134,14 @@ class FileBlobBackend(BlobBackend):
         return size
 
     def read(self, name: str) -> Buffer:
-        with open(self._open(name), "rb", buffering=0) as file:
-            return file.read()
+        with self._open(name) as opened:
+            return opened.file().read()
 
     def read_into(self, name: str, target: memoryview) -> Iterator[memoryview]:
-        with open(self._open(name), "rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size > len(target):
+        with self._open(name) as opened:
+            if os.fstat(opened.number).st_size > len(target):
                 raise ValueError(f"blob {name} is longer than {len(target)} bytes")
-            at = 0
+            file, at = opened.file(), 0
             while got := file.readinto(target[at : at + _READ]):
                 yield target[at : at + got]
                 at += got
@@ -151,14 +151,12 @@ class FileBlobBackend(BlobBackend):
 
         if not self._is_local():
             return None
-        descriptor = self._open(name)
-        try:
-            return mapped_privately(descriptor, size)
-        finally:
-            os.close(descriptor)
+        with self._open(name) as opened:
+            return mapped_privately(opened.number, size)
 
     def pieces(self, name: str) -> Iterator[Buffer]:
-        with open(self._open(name), "rb", buffering=0) as file:
+        with self._open(name) as opened:
+            file = opened.file()
             while piece := file.read(_READ):
                 yield piece
 
@@ -198,12 +196,9 @@ class FileBlobBackend(BlobBackend):
         from cacheness.disk.staging import open_regular
 
         prefix, file_name = check_blob_name(name).split("/")
-        descriptor = open_regular(staged_path)
-        try:
-            size = os.fstat(descriptor).st_size
-            self._finish(descriptor)
-        finally:
-            os.close(descriptor)
+        with open_regular(staged_path) as opened:
+            size = os.fstat(opened.number).st_size
+            self._finish(opened.number)
         with self._made_folder(prefix) as folder:
             try:
                 folder.rename_into(staged_path, file_name)
@@ -279,14 +274,14 @@ class FileBlobBackend(BlobBackend):
 
     def check(self, name: str) -> None:
         """Raise `FileNotFoundError` where there is no such blob, as `read` does."""
-        os.close(self._open(name))
+        self._open(name).close()
 
-    def _open(self, name: str) -> int:
-        """A descriptor for reading a blob."""
+    def _open(self, name: str) -> Descriptor:
+        """A blob, to be read."""
         prefix, file_name = check_blob_name(name).split("/")
         try:
             with self._folder(prefix) as folder:
-                descriptor = folder.open(file_name, os.O_RDONLY)
+                opened = folder.open(file_name, os.O_RDONLY)
         except FileNotFoundError:
             self._check_reachable()
             raise
@@ -294,15 +289,10 @@ class FileBlobBackend(BlobBackend):
             if error.errno in _NO_FILE:
                 raise _no_file(self.path_of(name)) from error
             raise
-        try:
-            status = os.fstat(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
+        if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+            opened.close()
             raise _no_file(self.path_of(name))
-        return descriptor
+        return opened
 
     def _check_reachable(self) -> None:
         """A blob is missing only where the store that should hold it is there."""
@@ -396,12 +386,10 @@ class FileBlobBackend(BlobBackend):
         """The store's id; empty where there is none."""
         for _ in range(50):
             try:
-                with Folder(self._root) as root:
-                    descriptor = root.open(_STORE_ID, os.O_RDONLY)
+                with Folder(self._root) as root, root.open(_STORE_ID, os.O_RDONLY) as opened:
+                    found = opened.file().read(64)
             except FileNotFoundError:
                 return ""
-            with open(descriptor, "rb", buffering=0) as file:
-                found = file.read(64)
             if len(found) == 32 and found.isalnum():
                 return found.decode("ascii")
             # Where there are no hard links, it is written in place by who made it first.
