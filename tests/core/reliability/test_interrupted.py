@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""An interrupt at any step of a call leaves nothing behind that others would wait for.
+"""An interrupt at any step of a call leaves nothing behind that others would wait for."""
 
-Python raises what a signal handler raises at the beginning of a function or after a call
-of C, so the tests raise it there, at one place after the other.
-"""
-
-import sys
 import threading
 
 import numpy as np
@@ -15,55 +10,13 @@ from cacheness import UnifiedCache
 from cacheness.backends.statements import statements_of_this_thread
 from cacheness.flights.table import held, table
 
+from .interrupting import interrupted_everywhere
+
 pytestmark = [
     pytest.mark.slow,
     # A coroutine that was made and not begun says so, where the interrupt came in between.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-MOST = 5000
-"""More places than any of these calls has."""
-
-
-class Interrupt(BaseException):
-    """Stands in for a KeyboardInterrupt, which would end the test run where it is not expected."""
-
-
-class Interrupting:
-    """Raises at the n-th place in the package's own code, if there are that many."""
-
-    def __init__(self, place):
-        self.left = place
-        self.where = None
-
-    def __enter__(self):
-        sys.setprofile(self._see)
-        return self
-
-    def __exit__(self, kind, *_):
-        sys.setprofile(None)
-        return kind is Interrupt
-
-    def _see(self, frame, event, _argument):
-        if event not in ("call", "c_return") or "cacheness" not in frame.f_code.co_filename:
-            return
-        if "tests" in frame.f_code.co_filename:
-            return
-        self.left -= 1
-        if self.left < 0 and self.where is None:
-            self.where = f"{frame.f_code.co_filename}:{frame.f_lineno} at {event}"
-            raise Interrupt
-
-
-def interrupted_everywhere(act, check):
-    """Interrupt ``act(number)`` at one place after the other, and check after each."""
-    for place in range(MOST):
-        with Interrupting(place) as interrupting:
-            act(place)
-        check(place, interrupting.where)
-        if interrupting.where is None:
-            return
-    raise AssertionError("it never came to an end")
 
 
 def check_nothing_stays(where):

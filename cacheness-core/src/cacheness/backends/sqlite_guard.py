@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import stat
 
+from cacheness.disk.descriptor import Descriptor
 from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
@@ -56,10 +57,10 @@ def return_to_log(connection: sqlite3.Connection, path: str) -> None:
 def _names_another_file(path: str) -> bool:
     try:
         # SQLite has no locks on a journal that closing this could release.
-        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+        opened = Descriptor(path, os.O_RDONLY | _FLAGS)
     except OSError:
         return True
-    with open(descriptor, "rb") as file:
+    with opened, open(opened.number, "rb", closefd=False) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - len(_SUPER_JOURNAL)))
         return file.read() == _SUPER_JOURNAL

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cacheness.backends.base import BackendContext
+    from cacheness.disk.descriptor import Descriptor
     from cacheness.handlers.protocols import Buffer
 
 __all__ = ["FileBlobBackend"]
@@ -76,15 +77,11 @@ class FileBlobBackend(BlobBackend):
         prefix, file_name = check_blob_name(name).split("/")
         temporary = _temporary_name(".tmp")
         with self._place.made_folder(prefix) as folder:
-            descriptor = folder.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._place.mode
-            )
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             try:
-                try:
-                    size = _write_all(descriptor, source)
-                    self._finish(descriptor)
-                finally:
-                    os.close(descriptor)
+                with folder.open(temporary, flags, self._place.mode) as opened:
+                    size = _write_all(opened.number, source)
+                    self._finish(opened.number)
                 folder.rename(temporary, file_name)
             except BaseException:
                 # Neither this nor that it was renamed already hides what was the matter.
@@ -96,14 +93,14 @@ class FileBlobBackend(BlobBackend):
         return size
 
     def read(self, name: str) -> Buffer:
-        with open(self._open(name), "rb", buffering=0) as file:
-            return file.read()
+        with self._open(name) as opened:
+            return opened.file().read()
 
     def read_into(self, name: str, target: memoryview) -> Iterator[memoryview]:
-        with open(self._open(name), "rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size > len(target):
+        with self._open(name) as opened:
+            if os.fstat(opened.number).st_size > len(target):
                 raise ValueError(f"blob {name} is longer than {len(target)} bytes")
-            at = 0
+            file, at = opened.file(), 0
             while got := file.readinto(target[at : at + _READ]):
                 yield target[at : at + got]
                 at += got
@@ -113,14 +110,12 @@ class FileBlobBackend(BlobBackend):
 
         if not self._place.is_local():
             return None
-        descriptor = self._open(name)
-        try:
-            return mapped_privately(descriptor, size)
-        finally:
-            os.close(descriptor)
+        with self._open(name) as opened:
+            return mapped_privately(opened.number, size)
 
     def pieces(self, name: str) -> Iterator[Buffer]:
-        with open(self._open(name), "rb", buffering=0) as file:
+        with self._open(name) as opened:
+            file = opened.file()
             while piece := file.read(_READ):
                 yield piece
 
@@ -160,12 +155,9 @@ class FileBlobBackend(BlobBackend):
         from cacheness.disk.staging import open_regular
 
         prefix, file_name = check_blob_name(name).split("/")
-        descriptor = open_regular(staged_path)
-        try:
-            size = os.fstat(descriptor).st_size
-            self._finish(descriptor)
-        finally:
-            os.close(descriptor)
+        with open_regular(staged_path) as opened:
+            size = os.fstat(opened.number).st_size
+            self._finish(opened.number)
         with self._place.made_folder(prefix) as folder:
             try:
                 folder.rename_into(staged_path, file_name)
@@ -236,14 +228,14 @@ class FileBlobBackend(BlobBackend):
 
     def check(self, name: str) -> None:
         """Raise `FileNotFoundError` where there is no such blob, as `read` does."""
-        os.close(self._open(name))
+        self._open(name).close()
 
-    def _open(self, name: str) -> int:
-        """A descriptor for reading a blob."""
+    def _open(self, name: str) -> Descriptor:
+        """A blob, to be read."""
         prefix, file_name = check_blob_name(name).split("/")
         try:
             with self._place.folder(prefix) as folder:
-                descriptor = folder.open(file_name, os.O_RDONLY)
+                opened = folder.open(file_name, os.O_RDONLY)
         except FileNotFoundError:
             self._place.check_reachable()
             raise
@@ -251,15 +243,10 @@ class FileBlobBackend(BlobBackend):
             if error.errno in _NO_FILE:
                 raise _no_file(self.path_of(name)) from error
             raise
-        try:
-            status = os.fstat(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
+        if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+            opened.close()
             raise _no_file(self.path_of(name))
-        return descriptor
+        return opened
 
     def _finish(self, descriptor: int) -> None:
         """Give a file that is written its mode, and wait for it to be on the disk."""

@@ -75,8 +75,9 @@ class Place:
             with Folder(self.path) as root:
                 for name in root.names():
                     if _OWNER.fullmatch(name):
-                        with open(root.open(name, os.O_RDONLY), "rb", buffering=0) as file:
-                            found.add(file.read(_LONGEST_OWNER).decode("utf-8", "replace"))
+                        with root.open(name, os.O_RDONLY) as opened:
+                            owner = opened.file().read(_LONGEST_OWNER)
+                        found.add(owner.decode("utf-8", "replace"))
         except FileNotFoundError:
             return frozenset()
         except OSError as error:
@@ -178,12 +179,10 @@ class Place:
         """The store's id; empty where there is none."""
         for _ in range(50):
             try:
-                with Folder(self.path) as root:
-                    descriptor = root.open(_STORE_ID, os.O_RDONLY)
+                with Folder(self.path) as root, root.open(_STORE_ID, os.O_RDONLY) as opened:
+                    found = opened.file().read(64)
             except FileNotFoundError:
                 return ""
-            with open(descriptor, "rb", buffering=0) as file:
-                found = file.read(64)
             if len(found) == 32 and found.isalnum():
                 return found.decode("ascii")
             # Where there are no hard links, it is written in place by who made it first.

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import sys
 
+from cacheness.disk.descriptor import Descriptor
+
 __all__ = ["make_parents", "sync_directory"]
 
 
@@ -13,11 +15,8 @@ def sync_directory(path: str) -> None:
     """Wait for the names in a directory to be on the disk; Windows does so by itself."""
     if sys.platform == "win32":
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with Descriptor(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as opened:
+        os.fsync(opened.number)
 
 
 def make_parents(path: str, *, durable: bool) -> None:

@@ -9,6 +9,8 @@ import stat
 import sys
 from contextlib import contextmanager
 
+from cacheness.disk.descriptor import Descriptor
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,11 +49,11 @@ if sys.platform == "win32":
         def __exit__(self, *_: object) -> None:
             """Nothing is held open."""
 
-        def open(self, name: str, flags: int, mode: int = 0o600) -> int:
+        def open(self, name: str, flags: int, mode: int = 0o600) -> Descriptor:
             path = os.path.join(self._path, name)
             if not flags & os.O_EXCL:
                 _unlinked(path)
-            return os.open(path, flags | _FLAGS, mode)
+            return Descriptor(path, flags | _FLAGS, mode)
 
         def mkdir(self, name: str) -> None:
             os.mkdir(os.path.join(self._path, name))
@@ -85,7 +87,7 @@ if sys.platform == "win32":
 
 else:
 
-    class Folder:
+    class Folder(Descriptor):
         """A directory that is held open, so that nobody can put a link in its place.
 
         Args:
@@ -96,57 +98,46 @@ else:
             OSError: It is missing, a link, or no directory.
         """
 
-        __slots__ = ("_descriptor",)
-        _descriptor: int
+        __slots__ = ()
 
         def __init__(self, path: str, within: Folder | None = None) -> None:
-            self._descriptor = os.open(
-                path,
-                os.O_RDONLY | os.O_DIRECTORY | _FLAGS,
-                dir_fd=None if within is None else within._descriptor,
-            )
+            super().__init__(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, within=within)
 
-        def __enter__(self) -> Folder:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            os.close(self._descriptor)
-
-        def open(self, name: str, flags: int, mode: int = 0o600) -> int:
-            """A descriptor of a file in the folder."""
-            return os.open(name, flags | _FLAGS, mode, dir_fd=self._descriptor)
+        def open(self, name: str, flags: int, mode: int = 0o600) -> Descriptor:
+            """A file in the folder, which the caller closes."""
+            return Descriptor(name, flags | _FLAGS, mode, within=self)
 
         def mkdir(self, name: str) -> None:
             """Make a directory in the folder, for its owner alone."""
-            os.mkdir(name, 0o700, dir_fd=self._descriptor)
+            os.mkdir(name, 0o700, dir_fd=self.number)
 
         def set_mode(self, mode: int) -> None:
             """Set the permissions of the folder."""
-            os.fchmod(self._descriptor, mode)
+            os.fchmod(self.number, mode)
 
         def rename(self, old: str, name: str) -> None:
             """Rename a file of the folder; one of that name is replaced."""
-            os.replace(old, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+            os.replace(old, name, src_dir_fd=self.number, dst_dir_fd=self.number)
 
         def rename_into(self, path: str, name: str) -> None:
             """Move a file of the same file system into the folder."""
-            os.replace(path, name, dst_dir_fd=self._descriptor)
+            os.replace(path, name, dst_dir_fd=self.number)
 
         def unlink(self, name: str) -> None:
             """Remove a file."""
-            os.unlink(name, dir_fd=self._descriptor)
+            os.unlink(name, dir_fd=self.number)
 
         def status(self, name: str) -> os.stat_result:
             """The status of what bears this name, of a link itself."""
-            return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            return os.stat(name, dir_fd=self.number, follow_symlinks=False)
 
         def names(self) -> list[str]:
             """All names in the folder."""
-            return os.listdir(self._descriptor)
+            return os.listdir(self.number)
 
         def sync(self) -> None:
             """Wait for its names to be on the disk."""
-            os.fsync(self._descriptor)
+            os.fsync(self.number)
 
 
 @contextmanager

@@ -361,7 +361,8 @@ def _open(directory: str, path: str, *, for_group: bool) -> int:
         _make_directory(directory, for_group=for_group)
         folder = Folder(directory)
     with folder:
-        descriptor = folder.open(os.path.basename(path), os.O_RDWR | os.O_CREAT, 0o600)
+        opened = folder.open(os.path.basename(path), os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = opened.keep()
     if for_group and sys.platform != "win32":
         status = os.fstat(descriptor)
         if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o660:

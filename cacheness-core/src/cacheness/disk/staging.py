@@ -9,6 +9,8 @@ import shutil
 import stat
 import tempfile
 
+from cacheness.disk.descriptor import Descriptor
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +39,14 @@ def pieces_of(path: str) -> Iterator[bytes]:
     Raises:
         OSError: It is missing, or no regular file.
     """
-    with open(open_regular(path), "rb", buffering=0) as file:
+    with open_regular(path) as opened:
+        file = opened.file()
         while piece := file.read(_PIECE):
             yield piece
 
 
-def open_regular(path: str) -> int:
-    """A descriptor for reading a file, if it is a regular one and no link.
+def open_regular(path: str) -> Descriptor:
+    """A file to be read, if it is a regular one and no link.
 
     Raises:
         OSError: It is missing, or something else.
@@ -51,11 +54,11 @@ def open_regular(path: str) -> int:
     flags = os.O_RDONLY
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOINHERIT", "O_BINARY"):
         flags |= getattr(os, name, 0)
-    descriptor = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    opened = Descriptor(path, flags)
+    if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+        opened.close()
         raise OSError(f"{path} is no regular file")
-    return descriptor
+    return opened
 
 
 def _own_directory() -> str:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cacheness.disk.descriptor import Descriptor
 from cacheness.errors import CachenessError
 from cacheness.flights.table import table
 from cacheness.forks import renew_in_child
@@ -175,13 +176,10 @@ class FilePlace:
         name = token + _SUFFIX
         with Folder(self._directory) as folder:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-            descriptor = folder.open(f"{name}.new", flags, self._mode)
-            try:
+            with folder.open(f"{name}.new", flags, self._mode) as opened:
                 if self._mode == 0o660 and hasattr(os, "fchmod"):
-                    os.fchmod(descriptor, self._mode)
-                os.write(descriptor, notice.encode())
-            finally:
-                os.close(descriptor)
+                    os.fchmod(opened.number, self._mode)
+                os.write(opened.number, notice.encode())
             folder.rename(f"{name}.new", name)
 
     def remove(self, token: str) -> None:
@@ -206,14 +204,11 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(
 
 
 def _content(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | _NO_LINK)
-    try:
-        status = os.fstat(descriptor)
+    with Descriptor(path, os.O_RDONLY | _NO_LINK) as opened:
+        status = os.fstat(opened.number)
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
             return b"[]"
-        return os.read(descriptor, _LONGEST)
-    finally:
-        os.close(descriptor)
+        return os.read(opened.number, _LONGEST)
 
 
 class NotesPlace:

@@ -241,7 +241,10 @@ class _Encoding:
                 f"the handler {self._loaded.name!r} did not write the file it was given"
             ) from error
         finally:
-            _remove(staged)
+            try:  # noqa: SIM105  # an interrupt could keep a function in Python from beginning
+                os.unlink(staged)
+            except FileNotFoundError:
+                pass  # adopted
 
     def _staged(self, loaded: LoadedHandler) -> tuple[str, bool]:
         """Where a handler is to write its file, and whether that is for this process alone.
@@ -333,7 +336,10 @@ class _Encoding:
                 metadata = loaded.handler.put_with(obj, staged, context)
                 buffers = tuple(pieces_of(staged))
             finally:
-                _remove(staged)
+                try:  # noqa: SIM105  # as above
+                    os.unlink(staged)
+                except FileNotFoundError:
+                    pass
         self._data_only = self._data_only and loaded.data_only and context.data_only
         logical = sum(map(len, buffers))
         codec = self._codec_for(loaded, metadata, list(buffers[-1:]), logical)
@@ -419,12 +425,6 @@ def _is_small(buffers: Iterable[Buffer], limit: int) -> TypeGuard[tuple[bytes]]:
         and type(buffers[0]) is bytes
         and len(buffers[0]) <= limit
     )
-
-
-def _remove(file_path: str) -> None:
-    """Remove a staged file, where it was not adopted."""
-    if os.path.exists(file_path):
-        os.unlink(file_path)
 
 
 def _blob_name(extension: str) -> str:

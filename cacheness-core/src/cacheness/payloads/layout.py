@@ -137,20 +137,22 @@ def write_new_file(path: str, text: bytes, mode: int, *, sync: bool = True) -> b
     Many processes may do so at the same time: one of them wins, and nobody ever sees a
     half-written file; with ``sync`` not even after a power loss.
     """
+    from cacheness.disk.descriptor import Descriptor
+
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        try:
+        with Descriptor(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as opened:
             if hasattr(os, "fchmod"):
-                os.fchmod(descriptor, mode)
-            os.write(descriptor, text)
+                os.fchmod(opened.number, mode)
+            os.write(opened.number, text)
             if sync:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+                os.fsync(opened.number)
         return _link(temporary, path)
     finally:
-        os.unlink(temporary)
+        try:  # noqa: SIM105  # an interrupt could keep a function in Python from beginning
+            os.unlink(temporary)
+        except FileNotFoundError:
+            pass
 
 
 def _link(temporary: str, path: str) -> bool:

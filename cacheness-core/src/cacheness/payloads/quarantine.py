@@ -53,6 +53,8 @@ def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -
 
 
 def _write(folder: Folder, name: str, content: Iterable[Buffer], mode: int) -> None:
-    descriptor = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(descriptor, "wb") as file:
+    with (
+        folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode) as opened,
+        open(opened.number, "wb", closefd=False) as file,
+    ):
         file.writelines(content)

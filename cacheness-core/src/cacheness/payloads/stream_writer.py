@@ -14,13 +14,13 @@ import json
 import os
 from typing import NamedTuple
 
+from cacheness.disk.descriptor import Descriptor
 from cacheness.payloads.checksum import checksum_of
 from cacheness.payloads.items import ItemEncoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import FileIO
     from typing import Any
 
     from cacheness.engine import Engine
@@ -58,7 +58,7 @@ class StreamWriter:
         self._run_bytes = 0
         self._members: list[dict[str, Any]] = []
         self._path: str | None = None
-        self._file: FileIO | None = None
+        self._file: Descriptor | None = None
         self._at = 0
         self._data_only = True
         self.items = 0
@@ -182,12 +182,11 @@ class StreamWriter:
         if self._file is None:
             digits = os.urandom(16).hex()
             self._path = self._engine.blobs().stage(f"{digits[:2]}/{digits}.tar")
-            descriptor = os.open(self._path, _FLAGS, 0o600)
-            self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115  # `_close` does
+            self._file = Descriptor(self._path, _FLAGS)
         for buffer in buffers:
             view = memoryview(buffer)
             while view:
-                written = self._file.write(view)
+                written = os.write(self._file.number, view)
                 self._at += written
                 view = view[written:]
 

@@ -24,6 +24,7 @@ from typing import BinaryIO, NamedTuple
 
 from xxhash import xxh3_128
 
+from cacheness.disk.descriptor import Descriptor
 from cacheness.entry import Entry
 from cacheness.errors import BlobCorruptedError, ConfigError
 from cacheness.naming import checked_key
@@ -219,11 +220,13 @@ class ExportReader:
             OSError: It can't be opened.
             BlobCorruptedError: It is no regular file.
         """
-        with open(path, "rb", opener=_open_at_once) as file:
-            reader = cls(file, path)
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                reader._refuse("it is no regular file")
-            yield reader
+        # Without waiting for the other end of a FIFO.
+        flags = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
+        with Descriptor(path, flags) as opened:
+            if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+                raise _refusal(path, "it is no regular file")
+            with open(opened.number, "rb", closefd=False) as file:
+                yield cls(file, path)
 
     def check(self) -> int:
         """Look at everything but the payloads' bytes, and give the number of entries.
@@ -348,14 +351,11 @@ class ExportReader:
         return self._file.read(size)
 
     def _refuse(self, why: str) -> NoReturn:
-        raise BlobCorruptedError(
-            f"{self._path} is no whole export of a cache: {why}; export it anew"
-        )
+        raise _refusal(self._path, why)
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a FIFO."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _refusal(path: str, why: str) -> BlobCorruptedError:
+    return BlobCorruptedError(f"{path} is no whole export of a cache: {why}; export it anew")
 
 
 def _after(at: int, size: int) -> int:

@@ -8,6 +8,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 
 from cacheness.blobs.base import BLOB_NAME
+from cacheness.disk.descriptor import Descriptor
 from cacheness.errors import BackendUnavailableError, BlobCorruptedError
 from cacheness.integrity.integrity import in_batches
 from cacheness.integrity.vetting import Vetting
@@ -211,7 +212,8 @@ def _new_file(path: str, config: CacheConfig) -> Iterator[tuple[BinaryIO, Binary
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         with (
-            open(os.open(temporary, flags, file_mode(config)), "wb") as file,
+            Descriptor(temporary, flags, file_mode(config)) as opened,
+            open(opened.number, "wb", closefd=False) as file,
             tempfile.TemporaryFile(dir=directory) as spool,
         ):
             yield file, spool
@@ -230,8 +232,5 @@ def _new_file(path: str, config: CacheConfig) -> Iterator[tuple[BinaryIO, Binary
 def _sync(directory: str) -> None:
     """Wait for the name to be on the disk; Windows keeps directories in order by itself."""
     if os.name != "nt":
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with Descriptor(directory, os.O_RDONLY) as opened:
+            os.fsync(opened.number)
