@@ -17,6 +17,7 @@ from cacheness.errors import (
     warn,
 )
 from cacheness.keys.encoding import params_key
+from cacheness.management.details import checked_details
 from cacheness.naming import checked_age, checked_key, entry_name
 from cacheness.outcomes import KEPT, MISS, UNSET
 from cacheness.reader import is_current
@@ -87,16 +88,17 @@ class Computation:
         named = entry_name(cache_key, params, fields)
         self._cache = cache
         self._key = checked_key(cache_key) if named is None else params_key(named)
-        self._said = (
+        self._checked_details: Callable[[], dict[str, Any]] = lambda: checked_details(
+            cache.config,
             named,
-            prefix,
-            description,
-            custom_metadata,
-            tags,
-            ttl_seconds,
-            cost_seconds,
-            pin,
-            secret,
+            prefix=prefix,
+            description=description,
+            custom_metadata=custom_metadata,
+            tags=tags,
+            ttl_seconds=ttl_seconds,
+            cost_seconds=cost_seconds,
+            pin=pin,
+            secret=secret,
         )
         self._details: dict[str, Any] = {}
         self._prefix = prefix or None
@@ -186,7 +188,7 @@ class Computation:
         """Whether a result would be stored; checks what was said of it."""
         if looked is not MISS or self._cache.config.read_only or is_off():
             return False
-        self._details = self._cache.details(*self._said)
+        self._details = self._checked_details()
         return True
 
     @staticmethod

@@ -8,7 +8,7 @@ where it is large (`blobs`) → entry (`backends`). A get travels: key → entry
 
 from __future__ import annotations
 
-from cacheness.config import CacheConfig, as_config, parse_ttl
+from cacheness.config import CacheConfig, as_config
 from cacheness.engine import Engine
 from cacheness.keys.encoding import params_key
 from cacheness.many import ManyEntries
@@ -151,17 +151,20 @@ class UnifiedCache(ManyEntries):
             and self.engine.writer.store_small(key, obj, named)
         ):
             return key
+        from cacheness.management.details import checked_details
+
         check_options(options)
-        details = self.details(
+        details = checked_details(
+            self.config,
             named,
-            prefix,
-            description,
-            custom_metadata,
-            tags,
-            ttl_seconds,
-            cost_seconds,
-            pin,
-            secret,
+            prefix=prefix,
+            description=description,
+            custom_metadata=custom_metadata,
+            tags=tags,
+            ttl_seconds=ttl_seconds,
+            cost_seconds=cost_seconds,
+            pin=pin,
+            secret=secret,
         )
         self.engine.writer.store(key, obj, details, handler, compressor, options)
         return key
@@ -192,17 +195,20 @@ class UnifiedCache(ManyEntries):
         """
         named = entry_name(cache_key, params, fields)
         key = self._key(cache_key, named)
+        from cacheness.management.details import checked_details
+
         check_options(options)
-        details = self.details(
+        details = checked_details(
+            self.config,
             named,
-            prefix,
-            description,
-            custom_metadata,
-            tags,
-            ttl_seconds,
-            cost_seconds,
-            pin,
-            secret,
+            prefix=prefix,
+            description=description,
+            custom_metadata=custom_metadata,
+            tags=tags,
+            ttl_seconds=ttl_seconds,
+            cost_seconds=cost_seconds,
+            pin=pin,
+            secret=secret,
         )
         if self.engine.reader.stands(key):
             return False
@@ -668,35 +674,3 @@ class UnifiedCache(ManyEntries):
 
     def _key(self, cache_key: str | None, named: Mapping[str, object] | None) -> str:
         return checked_key(cache_key) if named is None else params_key(named)
-
-    def details(
-        self,
-        named: Mapping[str, object] | None,
-        prefix: str,
-        description: str,
-        custom_metadata: object,
-        tags: Iterable[str],
-        ttl_seconds: Duration | None,
-        cost_seconds: float | None,
-        pin: bool,
-        secret: Iterable[str],
-    ) -> dict[str, Any]:
-        """What a `put` with these arguments says of the entry, checked before it starts.
-
-        ``named`` are the parameters that name it.
-        """
-        from cacheness.management.details import checked_details
-
-        return checked_details(
-            named,
-            prefix=prefix,
-            description=description,
-            custom_metadata=custom_metadata,
-            tags=tags,
-            ttl_seconds=self.config.default_ttl_seconds
-            if ttl_seconds is UNSET
-            else parse_ttl(ttl_seconds),
-            cost_seconds=cost_seconds,
-            pin=pin,
-            secret=secret,
-        )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from cacheness.config import parse_ttl
 from cacheness.naming import check_options, checked_age
 from cacheness.outcomes import UNSET
 
@@ -93,17 +92,15 @@ class ManyEntries:
         from cacheness.management.details import checked_details
 
         details = checked_details(
+            self.engine.config,
             None,
             prefix=prefix,
             description=description,
             custom_metadata=custom_metadata,
             tags=tags,
-            ttl_seconds=self.engine.config.default_ttl_seconds
-            if ttl_seconds is UNSET
-            else parse_ttl(ttl_seconds),
+            ttl_seconds=ttl_seconds,
             cost_seconds=cost_seconds,
             pin=pin,
-            secret=(),
         )
         check_options(options)
         return put_batch(

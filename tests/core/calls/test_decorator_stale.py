@@ -24,6 +24,18 @@ def expire(cache, key):
     return entry
 
 
+def good_once(calls):
+    """A function that gives a result the first time, and raises from then on."""
+
+    def f(a):
+        calls.append(a)
+        if len(calls) > 1:
+            raise OSError("the service is down")
+        return "old"
+
+    return f
+
+
 def test_a_stale_result_is_served_at_once_and_refreshed_once(cache, calls):
     gate = threading.Event()
 
@@ -94,12 +106,7 @@ def test_many_threads_start_one_refresh(cache, calls):
 
 
 def test_a_refresh_that_fails_is_told_and_the_stale_result_stays(cache, calls):
-    @cached(cache=cache, ttl_seconds=60, stale_seconds=3600)
-    def f(a):
-        calls.append(a)
-        if len(calls) > 1:
-            raise OSError("the service is down")
-        return "old"
+    f = cached(good_once(calls), cache=cache, ttl_seconds=60, stale_seconds=3600)
 
     f(1)
     expire(cache, f.cache_key(1))
@@ -118,12 +125,7 @@ def test_a_refresh_that_fails_is_told_and_the_stale_result_stays(cache, calls):
 
 
 def test_refresh_errors_stale_gives_the_expired_result_where_computing_raises(cache, calls):
-    @cached(cache=cache, ttl_seconds=60, refresh_errors="stale")
-    def f(a):
-        calls.append(a)
-        if len(calls) > 1:
-            raise OSError("the service is down")
-        return "old"
+    f = cached(good_once(calls), cache=cache, ttl_seconds=60, refresh_errors="stale")
 
     assert f(1) == "old"
     expire(cache, f.cache_key(1))
@@ -135,12 +137,7 @@ def test_refresh_errors_stale_gives_the_expired_result_where_computing_raises(ca
 
 
 def test_refresh_errors_raise_is_the_default(cache, calls):
-    @cached(cache=cache, ttl_seconds=60)
-    def f(a):
-        calls.append(a)
-        if len(calls) > 1:
-            raise OSError("the service is down")
-        return "old"
+    f = cached(good_once(calls), cache=cache, ttl_seconds=60)
 
     f(1)
     expire(cache, f.cache_key(1))
@@ -149,12 +146,7 @@ def test_refresh_errors_raise_is_the_default(cache, calls):
 
 
 def test_an_explicit_refresh_of_a_current_result_raises(cache, calls):
-    @cached(cache=cache, ttl_seconds=60, refresh_errors="stale")
-    def f(a):
-        calls.append(a)
-        if len(calls) > 1:
-            raise OSError("the service is down")
-        return "old"
+    f = cached(good_once(calls), cache=cache, ttl_seconds=60, refresh_errors="stale")
 
     f(1)
     with pytest.raises(OSError, match="down"):

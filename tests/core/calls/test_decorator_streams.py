@@ -288,6 +288,15 @@ def test_the_file_is_open_only_while_it_is_read(cache):
     assert is_open() == []
 
 
+def damage(cache, where):
+    """Write over a part of the only blob."""
+    [name] = blobs(cache)
+    path = cache.engine.blobs().path_of(name)
+    with open(path, "r+b") as file:
+        file.seek(where(os.path.getsize(path)))
+        file.write(b"damage")
+
+
 def test_damage_in_the_middle_costs_a_computation_and_no_item(cache, calls):
     @cached(cache=cache)
     def f():
@@ -296,11 +305,7 @@ def test_damage_in_the_middle_costs_a_computation_and_no_item(cache, calls):
             yield noise(i)
 
     list(f())
-    [name] = blobs(cache)
-    path = cache.engine.blobs().path_of(name)
-    with open(path, "r+b") as file:
-        file.seek(os.path.getsize(path) // 2)
-        file.write(b"damage")
+    damage(cache, lambda size: size // 2)
     with pytest.warns(CachenessWarning, match="damaged at byte"):
         assert [item[0] for item in f()] == [0, 1, 2, 3, 4, 5]
     assert len(calls) == 2
@@ -316,11 +321,7 @@ def test_a_damaged_index_is_a_miss(cache, calls):
             yield noise(i)
 
     list(f())
-    [name] = blobs(cache)
-    path = cache.engine.blobs().path_of(name)
-    with open(path, "r+b") as file:
-        file.seek(os.path.getsize(path) - 1300)
-        file.write(b"damage")
+    damage(cache, lambda size: size - 1300)
     with pytest.warns(CachenessWarning):
         assert [item[0] for item in f()] == [0, 1, 2, 3, 4, 5]
     assert len(calls) == 2

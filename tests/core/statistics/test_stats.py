@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from cacheness import CacheStats, UnifiedCache, Usage
+from cacheness.management.details import checked_details
 from cacheness.payloads.checksum import checksum_of
 from cacheness.statistics import hits as hits_module
 from cacheness.statistics.hits import SAMPLED, HitBuffer
@@ -167,7 +168,7 @@ def test_a_read_only_cache_counts_nothing(tmp_path):
 
 def test_of_a_function_all_versions_but_the_last_are_superseded(cache):
     for number, digest in enumerate(["one", "two", "three", "two"]):
-        details = cache.details(None, "", "", None, (), None, 1.0, False, ())
+        details = checked_details(cache.config, None, ttl_seconds=None, cost_seconds=1.0)
         details |= {"function": "module:function", "code_digest": digest}
         cache.engine.writer.store(f"k{number}", "x" * 1000, details)
         cache.engine.backend.update_fields(f"k{number}", {"created_at": float(number)})

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from cacheness import UnifiedCache
+from cacheness.management.details import checked_details
 from cacheness.upkeep.tombstones import find
 
 BACKENDS = ["sqlite", "json", "memory"]
@@ -33,7 +34,7 @@ def store(request, tmp_path):
 
 def keep(cache, key, digest, function="module:function", **fields):
     """Store a result as `cached` does."""
-    details = cache.details(None, "", "", None, (), None, 1.0, False, ())
+    details = checked_details(cache.config, None, ttl_seconds=None, cost_seconds=1.0)
     details |= {"function": function, "code_digest": digest}
     cache.engine.writer.store(key, f"value of {key}", details)
     if fields:

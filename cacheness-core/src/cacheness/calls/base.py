@@ -327,9 +327,16 @@ class Calls:
         cache = self.cache
         if cache.config.read_only:
             return
+        from cacheness.management.details import checked_details
+
         of: Any = self._record(params) if type(params) is dict else params
-        details = cache.details(
-            None, self.options.prefix, "", None, self.options.tags, ttl, cost, False, ()
+        details = checked_details(
+            cache.config,
+            None,
+            prefix=self.options.prefix,
+            tags=self.options.tags,
+            ttl_seconds=ttl,
+            cost_seconds=cost,
         )
         details["function"] = self.name
         details["code_digest"] = of.digest or None

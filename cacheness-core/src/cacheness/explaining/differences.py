@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from cacheness.errors import UnhashableParameterError
 from cacheness.keys.encoding import part_digests
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SECRET", "Difference", "code_differences", "key_differences", "short_text"]
 
-Kind: TypeAlias = Literal[
-    "argument",
-    "type",
+PartKind: TypeAlias = Literal[
     "default",
     "closure",
     "constant",
@@ -30,10 +28,10 @@ Kind: TypeAlias = Literal[
     "name",
     "listed",
     "distribution",
-    "version",
-    "key_prefix",
-    "code",
 ]
+"""What a part of a code digest is of; its label begins with it."""
+
+Kind: TypeAlias = Literal["argument", "type", PartKind, "version", "key_prefix", "code"]
 
 SECRET = "(secret)"  # noqa: S105  # what is shown instead of one
 _LONGEST = 60
@@ -229,19 +227,7 @@ def _part(label: str, old: CodeNote, new: CodeNote) -> Difference:
     return Difference(found, name, before, now, file)
 
 
-_KINDS = frozenset(
-    {
-        "default",
-        "closure",
-        "constant",
-        "function",
-        "class",
-        "module",
-        "name",
-        "listed",
-        "distribution",
-    }
-)
+_KINDS = frozenset(get_args(PartKind))
 
 
 def _place_of_constant(name: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from cacheness.config import parse_ttl
 from cacheness.errors import ConfigError
 from cacheness.outcomes import UNSET
 
@@ -11,27 +12,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from cacheness.config import CacheConfig, Duration
+
 __all__ = ["checked_changes", "checked_details", "checked_names"]
 
 
 def checked_details(
+    config: CacheConfig,
     named: Mapping[str, object] | None,
     *,
-    prefix: str,
-    description: str,
-    custom_metadata: object,
-    tags: Iterable[str],
-    ttl_seconds: float | None,
-    cost_seconds: float | None,
-    pin: bool,
-    secret: Iterable[str],
+    prefix: str = "",
+    description: str = "",
+    custom_metadata: object = None,
+    tags: Iterable[str] = (),
+    ttl_seconds: Duration | None = UNSET,
+    cost_seconds: float | None = None,
+    pin: bool = False,
+    secret: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The fields of an entry that its caller decides.
+    """The fields of an entry that its caller decides, with words that mean what they do in `put`.
+
+    Of ``config`` comes the time to live where none is given; ``named`` are the parameters
+    that name the entry, if they do.
 
     Raises:
         ConfigError: One of them is not what the entry can keep; the message names it.
     """
-    details: dict[str, Any] = {"ttl_seconds": ttl_seconds}
+    ttl = config.default_ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
+    details: dict[str, Any] = {"ttl_seconds": ttl}
     if named:
         from cacheness.keys.summary import summarise_params
 
