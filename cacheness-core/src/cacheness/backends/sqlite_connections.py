@@ -97,7 +97,7 @@ class Connections:
             self.connect()
             inside = local.inside
         cursors = local.cursors
-        outside = inside.depth
+        outside = inside.depth and self._end_deserted()
         try:
             inside.depth = outside + 1
             if is_pausing():
@@ -120,7 +120,7 @@ class Connections:
         """
         connection = self.connection()
         inside = statements_of_this_thread()
-        outside = inside.depth
+        outside = inside.depth and self._end_deserted()
         try:
             inside.enter()
             rows = connection.execute(statement, values).fetchall()
@@ -140,7 +140,7 @@ class Connections:
             self.connect()
             inside = local.inside
         connection = local.connection
-        outside = inside.depth
+        outside = inside.depth and self._end_deserted()
         try:
             inside.depth = outside + 1
             if is_pausing():
@@ -163,6 +163,11 @@ class Connections:
         from cacheness.backends.sqlite_transaction import Transaction
 
         return Transaction(self, pages, self.timeout if timeout is None else timeout)
+
+    def _end_deserted(self) -> int:
+        from cacheness.backends.sqlite_transaction import end_deserted
+
+        return end_deserted(self)
 
     def version(self) -> object:
         """Another one after every commit that is not of this thread's connection."""
@@ -193,6 +198,8 @@ class Connections:
     def may_begin(self) -> bool:
         """Whether this thread may begin a transaction that writes."""
         connection = self.connection()
+        if statements_of_this_thread().depth:
+            self._end_deserted()
         try:
             return not self.read_only and not connection.in_transaction
         except sqlite3.Error as error:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 
 from cacheness.backends.sqlite_connections import is_busy
 from cacheness.backends.sqlite_turns import Turns
@@ -11,15 +12,47 @@ from cacheness.backends.statements import statements_of_this_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
     from cacheness.backends.sqlite_connections import Connections, Execute
 
-__all__ = ["Transaction"]
+__all__ = ["Transaction", "end_deserted"]
+
+
+def end_deserted(connections: Connections) -> int:
+    """Roll back a transaction of this thread that nobody will end; give the thread's depth.
+
+    An interrupt may come in place of a context's ``__exit__``, before its first step. The
+    transaction is then open, and what the thread changes next would be part of it, and be
+    lost with it. Whoever began it is no longer on the stack: that is how one is told that a
+    signal handler, say, has only come in between.
+    """
+    inside = statements_of_this_thread()
+    local = connections.mine()
+    owner: FrameType | None = getattr(local, "owner", None)
+    if owner is None:
+        return inside.depth
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame is owner:
+            return inside.depth
+        frame = frame.f_back
+    try:
+        if local.connection.in_transaction:
+            local.connection.execute("ROLLBACK")
+    except sqlite3.ProgrammingError:
+        pass  # closed by another thread, which rolled it back
+    finally:
+        local.owner = None
+        inside.depth -= 1
+    return inside.depth
 
 
 class Transaction:
     """``BEGIN IMMEDIATE`` to ``COMMIT``, rolled back where the body raises."""
 
-    __slots__ = ("_connection", "_inside", "_of", "_outside", "_pages", "_timeout")
+    __slots__ = ("_connection", "_inside", "_local", "_of", "_outside", "_pages", "_timeout")
 
     def __init__(self, of: Connections, pages: int, timeout: float) -> None:
         self._of = of
@@ -27,53 +60,63 @@ class Transaction:
         self._timeout = timeout
 
     def __enter__(self) -> Execute:
-        self._connection = self._of.connection()
+        self._local: Any = self._of.mine()
+        self._connection: sqlite3.Connection = self._of.connection()
         self._inside = statements_of_this_thread()
-        self._outside = self._inside.depth
+        self._outside = self._inside.depth and end_deserted(self._of)
+        within = True  # a signal handler may be, and has not begun that one
         try:
             self._inside.enter()
             begin = self._connection.execute
             try:
+                within = self._connection.in_transaction
                 begin("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
                 self._of.retried(error, lambda: begin("BEGIN IMMEDIATE"), self._timeout)
+            self._local.owner = sys._getframe(1)
         except BaseException:
-            self._undo()
+            self._undo(within)
             raise
         return begin
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # What has to be done in the end is done here: where a function of Python's begins,
+        # another interrupt could come.
         try:
-            failed = self._end(error)
+            try:
+                failed = self._end(error)
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
         finally:
+            self._local.owner = None
             self._inside.depth = self._outside
         if failed is not None:
             raise self._of.failure(failed) from failed
         if error is None:
             self._of.wrote(self._pages)
 
-    def _undo(self) -> None:
+    def _undo(self, within: bool) -> None:
         """Leave nothing of a beginning that failed, or that was interrupted."""
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if not within:
+                self._local.owner = None
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
         except sqlite3.ProgrammingError:
             return  # closed by another thread before it had begun
         finally:
             self._inside.depth = self._outside
 
     def _end(self, error: BaseException | None) -> sqlite3.Error | None:
-        """Commit, or roll back; give what SQLite had against it, or raised in the body."""
-        failed = error if isinstance(error, sqlite3.Error) else None
+        """Commit, unless the body raised; give what SQLite had against it, or raised there."""
+        if error is not None:
+            return error if isinstance(error, sqlite3.Error) else None
         try:
-            if error is None:
-                self._commit()
-                return None
+            self._commit()
         except sqlite3.Error as refused:
-            failed = refused
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-        return failed
+            return refused
+        return None
 
     def _commit(self) -> None:
         turns: Turns | None = None
