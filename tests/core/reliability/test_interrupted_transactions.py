@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cacheness import BackendUnavailableError, UnifiedCache
+from cacheness.backends.sql import entries
 from cacheness.backends.sqlite_connections import Connections
 from cacheness.backends.sqlite_transaction import Transaction
 from cacheness.backends.statements import statements_of_this_thread
@@ -43,6 +44,41 @@ def test_an_interrupted_change_keeps_no_later_one_from_being_committed(tmp_path,
             assert other["a"] == other["b"] == number, where
 
         interrupted_everywhere(lambda number: act(cache, number), check)
+
+
+ASKING = {
+    "a filter": lambda cache: cache.query_meta(meta__colour__startswith="r"),
+    "deleting by a filter": lambda cache: cache.delete_matching(meta__colour__startswith="b"),
+    "a condition": lambda cache: cache.query_meta(
+        where=entries.c.hits >= 0, meta__colour__startswith="r"
+    ),
+    "writing hits": lambda cache: (cache.get("a"), cache.stats()),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asking", ASKING)
+def test_an_interrupt_in_a_function_that_sql_calls_comes_out_as_one(tmp_path, asking):
+    with UnifiedCache(tmp_path, max_entries=100, policy="cost") as cache:
+        cache.put(1, "a", custom_metadata={"colour": "red"})
+        cache.put(2, "b", custom_metadata={"colour": "blue"})
+        ended = []
+
+        def act(_number):
+            try:
+                ASKING[asking](cache)
+            except KeyboardInterrupt:
+                ended.append("interrupted")
+            else:
+                ended.append("done")
+
+        def check(number, where):
+            if where is not None:
+                assert ended[-1] == "interrupted", where
+            cache.put(2, "b", custom_metadata={"colour": "blue"})
+
+        act(-1)
+        interrupted_everywhere(act, check)
 
 
 class NeverEnding:

@@ -205,8 +205,13 @@ class Connections:
         except sqlite3.Error as error:
             raise self.failure(error) from error
 
-    def failure(self, error: sqlite3.Error) -> Exception:
-        """The error of the contract for one of SQLite's."""
+    def failure(self, error: sqlite3.Error) -> BaseException:
+        """The error of the contract for one of SQLite's, or the interrupt behind it."""
+        from cacheness.backends.sqlite_functions import interrupt_behind
+
+        interrupt = interrupt_behind(error)
+        if interrupt is not None:
+            return interrupt
         if self._closed:
             return CacheClosedError("the cache is closed")
         if is_busy(error):
@@ -281,8 +286,11 @@ class Connections:
         local = self.mine()
         if hasattr(local, name):
             return
+        from cacheness.backends.sqlite_functions import callable_by_sql
+
+        called = callable_by_sql(function)
         try:
-            local.connection.create_function(name, arguments, function, deterministic=True)
+            local.connection.create_function(name, arguments, called, deterministic=True)
         except sqlite3.Error as error:
             raise self.failure(error) from error
         setattr(local, name, True)

@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from cacheness.backends.sqlite_functions import callable_by_sql
 from cacheness.backends.sqlite_rows import COLUMNS, DETAILS
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Selection:
 
     def register(self, connection: sqlite3.Connection) -> None:
         """Make what selections call known to one more connection."""
-        connection.create_function(_MATCHES, -1, _matches)
+        connection.create_function(_MATCHES, -1, callable_by_sql(_matches))
 
     def matches(self, row: Sequence[Any]) -> bool:
         """Whether these columns, read from a row, fulfil what SQL can't have the last word on."""

@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from cacheness.backends.sql import entries
 from cacheness.backends.sqlite_filters import Selection
+from cacheness.backends.sqlite_functions import interrupt_behind
 from cacheness.backends.statements import statements_of_this_thread
 from cacheness.errors import ConfigError
 
@@ -65,8 +66,13 @@ def _as_text(chosen: Selection) -> Any:
     return text(named).bindparams(**values)
 
 
-def _failure(connections: Connections, expression: object, error: exc.SQLAlchemyError) -> Exception:
+def _failure(
+    connections: Connections, expression: object, error: exc.SQLAlchemyError
+) -> BaseException:
     cause = getattr(error, "orig", None)
+    interrupt = interrupt_behind(cause)
+    if interrupt is not None:
+        return interrupt
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     if isinstance(cause, sqlite3.Error) and code != sqlite3.SQLITE_ERROR:
         return connections.failure(cause)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Functions of Python's that SQL calls, and what an interrupt of one comes out as."""
+
+from __future__ import annotations
+
+import sqlite3
+from threading import get_ident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["callable_by_sql", "interrupt_behind"]
+
+_RAISED = "user-defined function raised exception"
+_raised: dict[int, BaseException] = {}
+"""What a thread's last call raised, until it is asked for."""
+
+
+def callable_by_sql(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, of which SQLite's module `sqlite3` drops what it raises."""
+
+    def call(*values: Any) -> Any:
+        try:
+            return function(*values)
+        except BaseException as error:
+            _raised[get_ident()] = error
+            raise
+
+    return call
+
+
+def interrupt_behind(error: BaseException | None) -> BaseException | None:
+    """What ended a statement, if that was meant to end its caller: Ctrl-C, above all.
+
+    Where a function raised and nothing is known of it, a signal handler did so before the
+    function's first step: of those Python has one of its own, which raises this.
+    """
+    if not isinstance(error, sqlite3.OperationalError) or error.args != (_RAISED,):
+        return None
+    from cacheness.payloads.refusals import ends_the_caller
+
+    raised = _raised.pop(get_ident(), None)
+    if raised is None:
+        return KeyboardInterrupt()
+    return raised if ends_the_caller(raised) else None
