@@ -13,6 +13,7 @@ The manifest comes last, so that a file that was cut off has none.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -223,7 +224,10 @@ class ExportReader:
         # Without waiting for the other end of a FIFO.
         flags = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
         with Descriptor(path, flags) as opened:
-            if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+            mode = os.fstat(opened.number).st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            if not stat.S_ISREG(mode):
                 raise _refusal(path, "it is no regular file")
             with open(opened.number, "rb", closefd=False) as file:
                 yield cls(file, path)
