@@ -172,6 +172,8 @@ def test_a_digest_that_is_none_or_several(job):
         third.load.cache_adopt("")
     with pytest.raises(ConfigError, match="of no such code"):
         third.load.cache_adopt(third.load.cache_adopt().digest)
+    with pytest.raises(ConfigError, match="from_digest=5 is no digest: give a str"):
+        third.load.cache_adopt(5)
 
 
 def test_with_nothing_stored_there_is_nothing_to_adopt(job):

@@ -128,9 +128,14 @@ def adopt(cache: UnifiedCache, present: Present, from_digest: str | None = None)
     of one older code.
 
     Raises:
-        ConfigError: There are no results of that code.
+        ConfigError: There are no results of that code, or it is no digest.
         ReadOnlyError: The cache is read-only.
     """
+    if from_digest is not None and not isinstance(from_digest, str):
+        raise ConfigError(
+            f"from_digest={from_digest!r} is no digest: give a str, or its beginning, as "
+            "cache_adopt() lists them"
+        )
     by_digest: dict[str, list[Entry]] = {}
     for summary in cache.engine.backend.iter_entry_summaries():
         if summary["function"] == present.function:
