@@ -102,6 +102,15 @@ def test_argument_then_environment_then_file_then_default(tmp_path, monkeypatch)
     assert CacheConfig.from_file(as_json).max_entries == 7
 
 
+@pytest.mark.parametrize("name", ["POLICY", "MAX_SIZE", "CACHE_DIR", "READ_ONLY", "SIGNING_KEY"])
+def test_an_empty_environment_variable_counts_as_not_set(monkeypatch, name):
+    default = CacheConfig()
+    monkeypatch.setenv(f"CACHENESS_{name}", "")
+
+    assert CacheConfig() == default
+    assert CacheConfig().implicit_dir
+
+
 def test_a_file_that_can_not_be_read_is_a_config_error(tmp_path):
     bad = tmp_path / "bad.toml"
     bad.write_text("= nonsense")

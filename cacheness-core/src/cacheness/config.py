@@ -315,9 +315,10 @@ class CacheConfig:
     """The options of a cache, checked and frozen.
 
     Each is taken from the argument, else from its environment variable
-    (``CACHENESS_CACHE_DIR``, …; mappings as JSON, lists separated by commas), else from
-    the file of `from_file`, else it is the default. Sizes are bytes or text such as
-    ``"5GB"``; durations are seconds, a timedelta or text such as ``"36h"``.
+    (``CACHENESS_CACHE_DIR``, …; mappings as JSON, lists separated by commas; an empty one
+    counts as not set), else from the file of `from_file`, else it is the default. Sizes are
+    bytes or text such as ``"5GB"``; durations are seconds, a timedelta or text such as
+    ``"36h"``.
 
     Example:
         >>> CacheConfig(max_size="5GB").max_size
@@ -433,7 +434,7 @@ class CacheConfig:
         for name, (default, check) in _OPTIONS.items():
             value = given.get(name, _UNSET)
             if value is _UNSET:
-                value = environment.get("CACHENESS_" + name.upper(), _UNSET)
+                value = environment.get("CACHENESS_" + name.upper()) or _UNSET
             if value is _UNSET:
                 value = file.get(name, default)
             if name == "cache_dir":

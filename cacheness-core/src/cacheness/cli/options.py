@@ -137,7 +137,7 @@ class Target:
             config = CacheConfig(given.pop("cache_dir", self.directory), **given)
         except TypeError as error:
             raise MistakeError(str(error)) from None
-        if "metadata_backend" in given or "CACHENESS_METADATA_BACKEND" in os.environ:
+        if "metadata_backend" in given or os.environ.get("CACHENESS_METADATA_BACKEND"):
             return config
         return config.replace(metadata_backend=_backend_of(config.cache_dir))
 
