@@ -477,6 +477,9 @@ def test_a_closed_cache_says_so(cache):
         lambda: list(cache),
         lambda: cache.invalidate("k"),
         cache.clear,
+        lambda: cache.put_batch([]),
+        lambda: cache.get_batch([]),
+        lambda: cache.delete_batch([]),
     ):
         with pytest.raises(CacheClosedError):
             call()

@@ -275,6 +275,11 @@ class Engine:
 
     # --- what the others share --------------------------------------------------------
 
+    def check_open(self) -> None:
+        """Refuse what would not come to the backend of its own, as it asks for nothing."""
+        if self.backend is _closed:
+            raise CacheClosedError("the cache is closed")
+
     def check_writable(self) -> None:
         """Refuse a change where the cache was opened read-only."""
         if self.config.read_only:

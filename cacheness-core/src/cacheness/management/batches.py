@@ -38,6 +38,7 @@ def put_batch(
     from cacheness.keys.summary import summarise_params
     from cacheness.management.details import checked_names
 
+    engine.check_open()
     engine.check_writable()
     secret = checked_names(secret, "secret")
     keys: list[str] = []
@@ -82,6 +83,7 @@ def get_batch(
     options: Mapping[str, Any] | None,
 ) -> list[Any]:
     """Read all payloads by one statement, and then the value of each as `get` does."""
+    engine.check_open()
     is_plain = prefix is None and options is None and age is UNSET
     keys = [_key(name) for name in _several(names)]
     payloads = {} if is_off() or not keys else engine.backend.find_many(list(dict.fromkeys(keys)))
@@ -106,6 +108,7 @@ def delete_batch(
     engine: Engine, names: Iterable[Name], prefix: str | None, progress: Progress
 ) -> int:
     """Remove the entries in one transaction, then their blobs."""
+    engine.check_open()
     engine.check_writable()
     keys = list(dict.fromkeys(_key(name) for name in _several(names)))
     if not keys:
