@@ -336,6 +336,24 @@ def test_a_list_of_names_is_one(cache, option, wrong):
     assert not cache.exists(k=1)
 
 
+@pytest.mark.parametrize(
+    "store",
+    [
+        lambda cache, secret: cache.put(1, token="t", secret=secret),
+        lambda cache, secret: cache.put(1, params={"token": "t"}, secret=secret),
+        lambda cache, secret: cache.put(1, "key", secret=secret),
+        lambda cache, secret: cache.add(1, token="t", secret=secret),
+        lambda cache, secret: cache.get_or_compute(lambda: 1, token="t", secret=secret),
+        lambda cache, secret: cache.put_batch([(1, {"token": "t"}), (2, "key")], secret=secret),
+    ],
+)
+def test_a_secret_that_is_no_parameter_is_refused_as_it_would_be_recorded(cache, store):
+    with pytest.raises(ConfigError, match=r"secret='tokne' is no parameter.*there are: "):
+        store(cache, ("tokne",))
+
+    assert len(cache) == 0
+
+
 def test_a_stated_prefix_must_be_the_entrys(cache):
     cache.put(1, k=1, prefix="a")
 

@@ -36,12 +36,13 @@ def put_batch(
 ) -> list[str]:
     """Write the payloads as they come, then record all their entries, or none."""
     from cacheness.keys.summary import summarise_params
-    from cacheness.management.details import checked_names
+    from cacheness.management.details import checked_names, checked_secret
 
     engine.check_open()
     engine.check_writable()
     secret = checked_names(secret, "secret")
     keys: list[str] = []
+    known: set[str] = set()
     total = len(pairs) if isinstance(pairs, Sized) else None
     with EntrySpool() as prepared, reporting(progress, total, "storing") as advance:
         try:
@@ -50,6 +51,8 @@ def put_batch(
                 key = _key(name)
                 of_this = details
                 if named:
+                    if secret:
+                        known.update(named)
                     of_this = {**details, "params": summarise_params(named, secret)}
                 entry = None
                 if not is_off():
@@ -58,6 +61,8 @@ def put_batch(
                     prepared.add(entry)
                 keys.append(key)
                 advance(1)
+            if secret and keys:
+                checked_secret(secret, known)
             displaced = engine.backend.put_entries(prepared) if prepared else []
         except BaseException:
             engine.writer.withdraw(prepared)

@@ -9,12 +9,12 @@ from cacheness.outcomes import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Any
 
     from cacheness.config import CacheConfig, Duration
 
-__all__ = ["checked_changes", "checked_details", "checked_names"]
+__all__ = ["checked_changes", "checked_details", "checked_names", "checked_secret"]
 
 
 def checked_details(
@@ -40,12 +40,11 @@ def checked_details(
     """
     ttl = config.default_ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
     details: dict[str, Any] = {"ttl_seconds": ttl}
+    hidden = checked_secret(secret, named or {}) if secret else ()
     if named:
         from cacheness.keys.summary import summarise_params
 
-        details["params"] = summarise_params(
-            named, checked_names(secret, "secret") if secret else ()
-        )
+        details["params"] = summarise_params(named, hidden)
     if prefix:
         details["prefix"] = _text(prefix, "prefix")
     if description:
@@ -93,6 +92,20 @@ def checked_names(value: Iterable[str], name: str) -> tuple[str, ...]:
     if not hasattr(value, "__iter__"):
         raise ConfigError(f"{name}={value!r} is no list of names: give a tuple of str")
     return tuple(_text(one, name) for one in value)
+
+
+def checked_secret(secret: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """The names of parameters of which nothing is recorded.
+
+    Raises:
+        ConfigError: There is no parameter of such a name: one that is misspelt here would be
+            recorded.
+    """
+    names = checked_names(secret, "secret")
+    for name in sorted(set(names).difference(known)):
+        there = ", ".join(sorted(known)) or "none"
+        raise ConfigError(f"secret={name!r} is no parameter of the entry; there are: {there}")
+    return names
 
 
 def _text(value: object, name: str) -> str:
