@@ -124,6 +124,41 @@ def test_every_parameter_of_a_public_function_is_told_of(maker):
     assert untold == []
 
 
+UNITS = {
+    r"(^|_)(seconds|timeout|staleness|age|older_than)$": "second",
+    r"(^|_)(bytes|size|free)$": "byte",
+}
+"""What is said of a parameter or a field with such a name, or of all of its class."""
+
+
+def units_missing(name, doc):
+    return [
+        unit
+        for ending, unit in UNITS.items()
+        if re.search(ending, name) and unit not in doc.lower()
+    ]
+
+
+def test_the_unit_of_every_duration_and_size_is_told(maker):
+    names = maker.public_names()
+    known = frozenset(public.name for public in names)
+    untold = [
+        (f"{public.name}.{member.name}", unit)
+        for public in names
+        for member in maker.members(public, known)
+        if not member.doc.startswith(("Whether ", "As in `"))
+        for unit in units_missing(member.name, f"{public.doc} {member.doc}")
+    ]
+    untold += [
+        (f"{name}({argument.arg})", unit)
+        for name, node, doc in documented_functions(maker)
+        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        for unit in units_missing(argument.arg, doc)
+    ]
+
+    assert untold == []
+
+
 def test_every_error_that_a_public_function_raises_is_told_of(maker):
     """Those that it raises itself; an assertion of a suite is what the suite is for."""
     untold = []

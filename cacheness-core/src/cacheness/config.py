@@ -344,16 +344,16 @@ class CacheConfig:
     compressor: str
     """The name of the compressor; ``"auto"`` measures whether compressing pays."""
     inline_bytes: int
-    """Up to this size a payload lives in its entry, not in a blob of its own."""
+    """Up to so many bytes a payload lives in its entry, not in a blob of its own."""
     namespace: str
     """What separates two users of one store."""
     default_ttl_seconds: float | None
-    """The time to live where a put names none; None is for ever."""
+    """The time to live in seconds where a put names none; None is for ever."""
     superseded_ttl_seconds: float | None
     """After this, what older code of a function left behind is removed: once newer code has
     been storing results for so many seconds, and nobody read the older ones for as long."""
     max_size: int | None
-    """The bytes that the payloads of this namespace may take together, once no put is under
+    """The bytes that the payloads of this namespace may take in the store, once no put is under
     way; None is no bound. A value that is larger than all of it is not stored."""
     max_entries: int | None
     """The number of entries that this namespace may have; None is no bound."""
@@ -364,7 +364,7 @@ class CacheConfig:
     """What eviction removes first: what was read longest ago, read least often, stored
     longest ago, or what costs the least seconds to compute again for the bytes it takes."""
     memory_bytes: int
-    """The size of the in-process tier; 0 is none."""
+    """The bytes that the in-process tier may take, roughly; 0 is none."""
     memory_staleness: float
     """For how many seconds the in-process tier may miss other processes' changes."""
     read_only: bool
@@ -386,7 +386,7 @@ class CacheConfig:
     verify: Literal["always", "open", "never"]
     """When a payload's checksum is compared: at each read, at a process's first, never."""
     lock_timeout: float
-    """For how many seconds a call waits for a locked store."""
+    """For how many seconds a call waits for a locked store before it fails."""
     disabled_plugins: tuple[str, ...]
     """Plugins to leave out, by entry-point or distribution name."""
     handler_options: dict[str, dict[str, Any]]

@@ -119,8 +119,10 @@ class UnifiedCache(ManyEntries):
             custom_metadata: JSON of the caller's own, or an instance of a class that is
                 registered by `custom_metadata_model`.
             tags: Labels of the caller's own.
-            ttl_seconds: Time to live; None is for ever, not given is the cache's default.
-            cost_seconds: What computing the value took.
+            ttl_seconds: Time to live, in seconds, as a timedelta or as text such as
+                ``"36h"``; None is for ever, not given is the cache's default.
+            cost_seconds: How many seconds computing the value took; statistics and the policy
+                ``"cost"`` go by it.
             handler: The name of the handler to use instead of the first that takes it.
             compressor: The name of the compressor to use instead of the cache's.
             options: For the handler, such as ``{"format": "parquet"}``.
@@ -241,7 +243,7 @@ class UnifiedCache(ManyEntries):
             prefix: Where given, an entry of another prefix is a miss.
             description: Accepted, so that one dictionary serves put and get.
             custom_metadata: Accepted, too.
-            ttl_seconds: Where given, an older entry is a miss.
+            ttl_seconds: Where given, an entry that is older than this is a miss; as in `put`.
             options: For the handler, such as ``{"columns": ["a"]}``.
             fields: The parameters that name the entry.
 
@@ -302,16 +304,17 @@ class UnifiedCache(ManyEntries):
             description: As in `put`.
             custom_metadata: As in `put`.
             tags: As in `put`.
-            ttl_seconds: Time to live of what is stored, and a stored value that is older
-                is a miss: whoever gives 60 gets nothing older than a minute.
-            cost_seconds: As in `put`; where not given, it is measured.
+            ttl_seconds: Time to live of what is stored, as in `put`, and a stored value that
+                is older is a miss: whoever gives 60 gets nothing older than a minute.
+            cost_seconds: As in `put`; where not given, the seconds that the function takes
+                are measured.
             handler: As in `put`.
             compressor: As in `put`.
             options: As in `put`; what is stored is read whole.
             pin: As in `put`.
             secret: As in `put`.
-            flight_timeout: Seconds to wait for another who computes, before computing as
-                well; None is as long as it takes.
+            flight_timeout: Seconds, a timedelta or text to wait for another who computes,
+                before computing as well; None is as long as it takes.
             fields: The parameters that name the entry.
 
         Raises:
@@ -529,7 +532,7 @@ class UnifiedCache(ManyEntries):
             description: The new free text.
             custom_metadata: The new JSON; None is none.
             tags: The new labels.
-            ttl_seconds: The new time to live; None is for ever.
+            ttl_seconds: The new time to live, as in `put`; None is for ever.
             fields: The parameters that name the entry.
 
         Raises:

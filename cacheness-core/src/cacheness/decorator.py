@@ -205,7 +205,8 @@ def cached(
         options:
             ``prefix`` and ``tags`` label the entries. ``key_prefix`` and ``version`` are
             hashed into their keys. ``ttl_seconds`` is a time to live, or a function that
-            gives one for a result. ``ignore`` names arguments that make no difference,
+            gives one for a result; it is in seconds, a timedelta or text such as ``"36h"``,
+            as all durations are. ``ignore`` names arguments that make no difference,
             ``secret`` those of which nothing is recorded. ``key`` is called with the arguments
             and gives what the key is made of instead of them. ``code="off"`` leaves the
             code out of the key, and a list adds functions, classes, modules or values that
@@ -220,8 +221,9 @@ def cached(
             ``single_flight=False`` lets all who miss at once compute, ``flight_timeout``
             bounds the wait for whoever computes. ``check_mutation=True`` warns of a call
             that changes its arguments. ``on_error="raise"`` lets the cache's failures
-            through. ``mmap=True`` gives read-only views. ``memory=True``, or a size, keeps
-            small results in the memory of the process too, each hit an object of its own;
+            through. ``mmap=True`` gives read-only views. ``memory=True``, or a size in bytes
+            or as text such as ``"64 MiB"``, which ``True`` stands for, keeps small results in
+            the memory of the process too, each hit an object of its own;
             ``memory="shared"`` gives all callers one object, of any size, which they must
             not change.
 

@@ -44,9 +44,9 @@ class Entry:
     compressor: str = "none"
     """The compressor that the core applied to the handler's bytes."""
     stored_bytes: int = 0
-    """The payload's size in the store."""
+    """The payload's bytes in the store."""
     logical_bytes: int = 0
-    """The payload's size before compression."""
+    """The payload's bytes before compression."""
     checksum: str = ""
     """``algorithm:hex`` over the stored payload: ``xxh3-128`` or ``blake3``."""
     signature: str | None = None
@@ -64,7 +64,7 @@ class Entry:
     accessed_at: float = 0.0
     """When it was last read, as far as hits were flushed."""
     ttl_seconds: float | None = None
-    """The time to live it was stored with; None is for ever."""
+    """The time to live in seconds that it was stored with; None is for ever."""
     expires_at: float | None = None
     """From when it is a miss; None is never."""
     stale_until: float | None = None
@@ -74,7 +74,8 @@ class Entry:
     hits: int = 0
     """Reads of this generation, as far as they were flushed."""
     cost_seconds: float | None = None
-    """What computing the value took."""
+    """The seconds that computing the value took, None where nobody knows: measured around the
+    call by `cached` and `get_or_compute`, waiting included, or told by who put it."""
     function: str | None = None
     """``module:qualname`` of the cached function that made it."""
     code_digest: str | None = None

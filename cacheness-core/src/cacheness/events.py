@@ -26,6 +26,6 @@ class Event:
     handler: str | None = None
     """The name of the handler that wrote the entry, where one is known."""
     stored_bytes: int | None = None
-    """The payload's size in the store, where one is known."""
+    """The payload's bytes in the store, after compression; None where nobody knows."""
     reason: str = ""
     """Why, in a few words: ``"expired"``, ``"checksum differs"``, an error's text."""

@@ -68,8 +68,9 @@ class ManyEntries:
             custom_metadata: JSON of the caller's own, or an instance of a class that is
                 registered by `custom_metadata_model`.
             tags: Labels of the caller's own.
-            ttl_seconds: Time to live; None is for ever, not given is the cache's default.
-            cost_seconds: What computing each value took.
+            ttl_seconds: Time to live, in seconds, as a timedelta or as text such as
+                ``"36h"``; None is for ever, not given is the cache's default.
+            cost_seconds: How many seconds computing each value took.
             handler: The name of the handler to use instead of the first that takes it.
             compressor: The name of the compressor to use instead of the cache's.
             options: For the handler.

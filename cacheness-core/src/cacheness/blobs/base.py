@@ -119,7 +119,7 @@ class BlobBackend(ABC):
         return iter(())
 
     def remove_leftovers(self, *, older_than: float = 3600.0) -> int:
-        """Remove what `iter_leftovers` gives; give the number of bytes."""
+        """Remove what `iter_leftovers` gives, by the same seconds; give the bytes that it took."""
         return 0
 
     # --- files that a handler writes itself -------------------------------------------

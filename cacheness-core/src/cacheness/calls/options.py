@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     ExceptionTypes: TypeAlias = type[Exception] | tuple[type[Exception], ...]
 
     class CachedOptions(TypedDict, total=False):
-        """The options of `cached`."""
+        """The options of `cached`; durations are seconds, sizes bytes, or text with a unit."""
 
         prefix: str
         key_prefix: str

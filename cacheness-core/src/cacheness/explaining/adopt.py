@@ -43,9 +43,9 @@ class OldCode:
     stored_calls: int
     """How many results there are."""
     stored_bytes: int
-    """The size of their payloads."""
+    """The bytes of their payloads in the store."""
     age_seconds: float
-    """How long ago the newest was stored."""
+    """How many seconds ago the newest was stored."""
     differences: tuple[Difference, ...]
     """What was edited since."""
 

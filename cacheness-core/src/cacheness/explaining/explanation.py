@@ -25,9 +25,9 @@ class NearCall:
     cache_key: str
     """Its key."""
     age_seconds: float
-    """How long ago it was stored."""
+    """How many seconds ago it was stored."""
     stored_bytes: int
-    """The size of its payload."""
+    """The bytes of its payload in the store."""
     differences: tuple[Difference, ...]
     """What differs from the explained call."""
 
@@ -49,11 +49,11 @@ class Explanation:
     stored_calls: int
     """How many calls of the function are stored."""
     age_seconds: float | None = None
-    """How long ago the entry of this key was stored; None where there is none."""
+    """How many seconds ago the entry of this key was stored; None where there is none."""
     stored_bytes: int | None = None
-    """The size of its payload."""
+    """The bytes of its payload in the store."""
     cost_seconds: float | None = None
-    """What computing it took."""
+    """The seconds that computing it took, as the call was measured that stored it."""
     hits: int | None = None
     """How often it was read, as far as that was written."""
     expires_in: float | None = None

@@ -39,7 +39,7 @@ class Problem:
     detail: str
     """What was found, in a sentence."""
     bytes: int = 0
-    """The payload's or the file's size."""
+    """The size of the payload in the store, or of the file, in bytes."""
     mended: bool = False
     """Whether it is gone, or in quarantine, by now."""
 
@@ -57,7 +57,7 @@ class IntegrityReport:
     entries: int
     """How many entries were looked at."""
     bytes: int
-    """The sum of their payloads, as stored."""
+    """The size of all their payloads in the store, in bytes, as the entries say."""
     pending: int
     """Blobs that nothing names but that are younger than an hour: a writer may be about to
     record them."""

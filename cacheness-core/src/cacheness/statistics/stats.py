@@ -27,13 +27,14 @@ class Usage:
     entries: int = 0
     """Entries that stand; of a day, those that were stored on it."""
     stored_bytes: int = 0
-    """The size of their payloads in the store."""
+    """The bytes of their payloads in the store."""
     hits: int = 0
     """Reads that were answered, of removed entries too."""
     misses: int = 0
     """Reads that were not: of a function, results that it had to compute."""
     seconds_saved: float = 0.0
-    """What computing these hits anew would have taken, less the time of reading them."""
+    """The seconds that computing these hits anew would have taken, by the ``cost_seconds`` of
+    their entries, less those that reading them took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ class CacheStats:
     entries: int
     """Entries that stand, expired ones that nobody looked for since included."""
     stored_bytes: int
-    """The size of all payloads in the store."""
+    """The bytes of all payloads in the store."""
     logical_bytes: int
-    """Their size before compression."""
+    """Their bytes before compression."""
     superseded_bytes: int
-    """The stored size of what older code of a function left behind."""
+    """The bytes in the store of what older code of a function left behind."""
     expired: int
     """Entries that stand although they have expired."""
     pinned: int
@@ -61,8 +62,8 @@ class CacheStats:
     misses: int
     """Reads that were not."""
     seconds_saved: float
-    """What computing the hits anew would have taken, as far as costs were recorded, less
-    the time that reading took."""
+    """The seconds that computing the hits anew would have taken, by the ``cost_seconds`` of
+    their entries where these have them, less those that reading took."""
     functions: dict[str, Usage] = field(default_factory=dict)
     """By ``module:qualname`` of cached functions."""
     prefixes: dict[str, Usage] = field(default_factory=dict)
