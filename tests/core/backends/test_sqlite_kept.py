@@ -214,6 +214,21 @@ def test_a_closed_cache_gives_nothing(tmp_path):
         cache.get("k")
 
 
+def test_a_close_in_the_middle_of_a_read_is_no_error(cache):
+    kept = cache.engine.backend._kept
+    row = kept.find("k")
+    threads_own = kept._connections.local
+    connection = threads_own.connection
+    cache.close()
+
+    kept._keep(b"another header", "k", row)
+    threads_own.connection = connection
+    kept._connections.local = threads_own
+    kept._keep(b"another header", "k", row)
+
+    assert kept._state[0] != b"another header"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_sees_what_changes_and_what_does_not(cache):
     def child():

@@ -212,6 +212,18 @@ def test_hits_are_written_when_they_are_many():
     assert recorder.sums[0]["function:hits:f"] == 16384
 
 
+def test_hits_are_written_though_an_interrupt_left_them_locked():
+    recorder = Recorder()
+    buffer = HitBuffer(recorder, writes=True)
+    buffer._counting.acquire()
+
+    for _ in range(2 * 16384):
+        buffer.add("a")
+
+    assert sum(hits["a"][0] for hits in recorder.hits) == 2 * 16384
+    assert len(buffer.reads) < 2048
+
+
 def test_hits_that_have_waited_for_long_are_written_by_the_next_read_or_put(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(hits_module, "time", lambda: now[0])

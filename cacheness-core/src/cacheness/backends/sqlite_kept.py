@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 
 from cacheness.backends.sqlite_token import has_settled, header_of
@@ -95,8 +96,11 @@ class KeptRows:
         return self._select(cache_key)
 
     def _keep(self, header: bytes, cache_key: str, row: PlainPayload) -> None:
-        if self._connections.local.connection.in_transaction:
-            return  # nobody else may see it yet, or ever
+        try:
+            if self._connections.local.connection.in_transaction:
+                return  # nobody else may see it yet, or ever
+        except (AttributeError, sqlite3.ProgrammingError):
+            return  # closed by another thread, meanwhile
         seen, rows = self._state
         if header != seen or len(rows) >= _MOST:
             if not has_settled(header):

@@ -75,6 +75,8 @@ class HitBuffer:
         One thread does, and no other waits for it.
         """
         if not self._counting.acquire(blocking=False):
+            if len(self.reads) >= _MOST:  # an interrupt kept whoever did from its end
+                self.flush()
             return
         try:
             reads = self.reads
