@@ -16,9 +16,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from tests.core.reliability.children import in_child
 from tests.core.reliability.workloads import WORKLOADS, faults_after, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.core.reliability.workloads import Workload
 
 
@@ -63,27 +66,16 @@ def run(workload: Workload, size: int, place: str) -> None:
 
 def killed(workload: Workload, size: int, place: str, step: int) -> tuple[bool, int]:
     """Do it in a child that dies at a step; whether it was done before, and how it ended."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reading)
-            die_at(step)
-            cache = opened(place, "postgres", **workload.options)
-            workload.run(cache, size, place)
-            os.write(writing, b"done")
-            cache.close()
-            os._exit(0)
-        except BaseException:
-            import traceback
 
-            traceback.print_exc()
-            os._exit(1)
-    os.close(writing)
-    with open(reading, "rb") as file:
-        finished = file.read() == b"done"
-    _, status = os.waitpid(child, 0)
-    return finished, os.waitstatus_to_exitcode(status)
+    def work(tell: Callable[[bytes], object]) -> None:
+        die_at(step)
+        cache = opened(place, "postgres", **workload.options)
+        workload.run(cache, size, place)
+        tell(b"done")
+        cache.close()
+
+    told, code = in_child(work)
+    return told == b"done", code
 
 
 def die_at(step: int) -> None:

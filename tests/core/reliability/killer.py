@@ -14,8 +14,10 @@ import shutil
 import signal
 import sys
 import threading
+import traceback
 import warnings
 
+from children import in_child
 from workloads import WORKLOADS, faults_after, opened
 
 STEPS = frozenset(
@@ -93,28 +95,17 @@ def copied(prepared, place):
 
 def played(place, backend, workload, size, step, way):
     """Do it in a child that dies at a step; whether it was done before, and how it ended."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reading)
-            dies_at(step, way)
-            cache = opened(place, backend, **workload.options)
-            workload.run(cache, size, place)
-            os.write(writing, b"done")
-            cache.close()
-            sys.setprofile(None)
-            os._exit(0)
-        except BaseException:
-            import traceback
 
-            traceback.print_exc()
-            os._exit(1)
-    os.close(writing)
-    with open(reading, "rb") as file:
-        finished = file.read() == b"done"
-    _, status = os.waitpid(child, 0)
-    return finished, os.waitstatus_to_exitcode(status)
+    def work(tell):
+        dies_at(step, way)
+        cache = opened(place, backend, **workload.options)
+        workload.run(cache, size, place)
+        tell(b"done")
+        cache.close()
+        sys.setprofile(None)
+
+    told, code = in_child(work)
+    return told == b"done", code
 
 
 def dies_at(step, way):
@@ -150,10 +141,8 @@ def changes_files(function):
 
 def look(place, backend, workload, size, finished):
     """What is wrong afterwards, as another process finds it."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
+
+    def work(tell):
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -161,16 +150,11 @@ def look(place, backend, workload, size, finished):
             if not (workload.__class__.__name__ == "Repair" and not finished):
                 found += [f"{type(w.message).__name__}: {w.message}" for w in caught]
         except BaseException as error:
-            import traceback
-
             found = [f"{error!r} {traceback.format_exc()}"]
-        os.write(writing, json.dumps(found).encode())
-        os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as file:
-        found = json.loads(file.read())
-    os.waitpid(child, 0)
-    return found
+        tell(json.dumps(found).encode())
+
+    told, _ = in_child(work)
+    return json.loads(told)
 
 
 if __name__ == "__main__":
