@@ -382,6 +382,21 @@ def test_a_plain_class_is_refused():
         custom_metadata_model(object)
 
 
+@pytest.mark.parametrize("given", ["runs", None, Run])
+def test_what_is_no_class_is_refused(given):
+    given = given("a", 1.0) if isinstance(given, type) else given
+
+    with pytest.raises(ConfigError, match="takes a class"):
+        custom_metadata_model(given)
+
+
+def test_a_computed_entry_may_bear_a_record(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.get_or_compute(lambda: 5, "k", custom_metadata=Run("a", 1.0))
+
+        assert cache.get_entry("k").custom_metadata["owner"] == "a"
+
+
 def make(annotations, module="here", **defaults):
     made = type("Growing", (), {"__annotations__": annotations, "__module__": module, **defaults})
     return custom_metadata_model(dataclass(made))

@@ -73,7 +73,7 @@ class Computation:
         params: Mapping[str, object] | None = None,
         prefix: str = "",
         description: str = "",
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: object = None,
         tags: Iterable[str] = (),
         ttl_seconds: Duration | None = UNSET,
         cost_seconds: float | None = None,

@@ -171,6 +171,11 @@ def custom_metadata_model(cls: _C, /) -> _C:
     Raises:
         ConfigError: A field is of a type that has no column, or the name is taken.
     """
+    if not isinstance(cls, type):
+        raise ConfigError(
+            f"custom_metadata_model takes a class, not {cls!r}: write @custom_metadata_model "
+            "above @dataclass, without arguments"
+        )
     columns = _table_columns(cls) if hasattr(cls, "__table__") else _dataclass_columns(cls)
     name = getattr(cls, "__tablename__", None) or _snake_case(cls.__name__)
     _check_names(name, columns)
