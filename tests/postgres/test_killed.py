@@ -22,6 +22,18 @@ CASES = [
     ("PutBatch", LARGE, "file"),
     ("Pop", LARGE, "postgres"),
     ("Evict", LARGE, "postgres"),
+    ("Invalidate", LARGE, "postgres"),
+    ("Invalidate", LARGE, "file"),
+    ("Clear", LARGE, "postgres"),
+    ("DeleteMany", LARGE, "postgres"),
+    ("DeleteMany", LARGE, "file"),
+    ("Touch", SMALL, "postgres"),
+    ("UpdateData", LARGE, "postgres"),
+    ("Expire", LARGE, "postgres"),
+    ("Import", LARGE, "postgres"),
+    ("Import", LARGE, "file"),
+    ("Adopt", LARGE, "postgres"),
+    ("Repair", LARGE, "file"),
 ]
 
 

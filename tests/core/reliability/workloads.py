@@ -230,7 +230,9 @@ class Import(Workload):
 
     def prepare(self, directory, backend, size):
         fill(directory, backend, size)
-        with opened(f"{directory}-source", backend) as source:
+        # Where both are on one server, they differ by their namespaces alone.
+        namespace = os.environ.get("CACHENESS_NAMESPACE", "") + "source"
+        with opened(f"{directory}-source", backend, namespace=namespace) as source:
             for key in self.touched:
                 source.put(value("n", size) + key.encode(), key)
             source.export(f"{directory}.tar")
