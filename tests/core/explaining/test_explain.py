@@ -305,6 +305,20 @@ def test_an_entry_that_expired_and_was_removed(cache):
     assert "expired, and was removed" in told.reason
 
 
+def test_an_entry_that_expired_was_stored_anew_and_then_invalidated(cache):
+    square = make_square(cache, ttl_seconds=0.02)
+    square(3)
+    time.sleep(0.03)
+    assert not cache.get(square.cache_key(3))
+    square = make_square(cache)
+    square(3)
+    assert square.cache_invalidate(3)
+    assert not square.cache_invalidate(3)
+
+    assert "was invalidated" in square.cache_explain(3).reason
+    assert "expired" not in square.cache_explain(3).reason
+
+
 def test_an_entry_that_was_evicted(tmp_path):
     with UnifiedCache(tmp_path, max_entries=3, policy="fifo") as cache:
         square = make_square(cache)

@@ -410,7 +410,12 @@ class Calls:
         """Remove the result of this call; whether there was one."""
         key = self.cache_key(*args, **kwargs)
         removed = [self.cache.invalidate(one) for one in self.keys_of_entries(key)]
-        return any(removed)
+        if not any(removed):
+            return False
+        from cacheness.upkeep.tombstones import record_invalidated
+
+        record_invalidated(self.cache.engine.backend, key, self.name, time())
+        return True
 
     def is_cached(self, /, *args: Any, **kwargs: Any) -> bool:
         """Whether this call would be answered from the cache."""

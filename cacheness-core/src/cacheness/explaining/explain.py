@@ -168,6 +168,7 @@ class _Explainer:
         why = {
             "evicted": f"was evicted {ago} ago to make room ({stored})",
             "expired": f"expired, and was removed {ago} ago ({stored})",
+            "invalidated": f"was invalidated {ago} ago",
             "quarantined": f"was damaged and put into quarantine {ago} ago",
             "superseded": f"was removed {ago} ago as the result of older code ({stored})",
         }[tombstone.why]

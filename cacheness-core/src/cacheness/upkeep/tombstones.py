@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from cacheness.backends.base import MetadataBackend
     from cacheness.entry import Entry
 
-__all__ = ["KEPT", "TRIM_EVERY", "Tombstone", "Why", "find", "record"]
+__all__ = ["KEPT", "TRIM_EVERY", "Tombstone", "Why", "find", "record", "record_invalidated"]
 
-Why: TypeAlias = Literal["evicted", "expired", "quarantined", "superseded"]
+Why: TypeAlias = Literal["evicted", "expired", "invalidated", "quarantined", "superseded"]
 
 KEPT = 10_000
 """The newest of a namespace that stay when the table is trimmed."""
@@ -41,7 +41,7 @@ class Tombstone:
     function: str | None
     """``module:qualname`` of the cached function that had made it."""
     stored_bytes: int
-    """The payload's size in the store."""
+    """The payload's size in the store; 0 where it was invalidated."""
     reason: str
     """More about it, such as the fault for which it was quarantined; may be empty."""
 
@@ -57,14 +57,13 @@ def record(
     notes: dict[str, Any] = {
         entry.cache_key: [why, now, entry.function, entry.stored_bytes, reason] for entry in entries
     }
-    if not notes:
-        return
-    try:
-        backend.write_notes(_KIND, notes)
-        if _is_time_to_trim(backend, len(notes)):
-            _trim(backend)
-    except BackendUnavailableError:
-        return
+    if notes:
+        _write(backend, notes)
+
+
+def record_invalidated(backend: MetadataBackend, cache_key: str, function: str, now: float) -> None:
+    """Remember that a call's result was invalidated, in place of how an earlier one went."""
+    _write(backend, {cache_key: ["invalidated", now, function, 0, ""]})
 
 
 def find(backend: MetadataBackend, cache_key: str) -> Tombstone | None:
@@ -73,6 +72,15 @@ def find(backend: MetadataBackend, cache_key: str) -> Tombstone | None:
     if note is None or backend.find(cache_key) is not None:
         return None
     return _tombstone(cache_key, note)
+
+
+def _write(backend: MetadataBackend, notes: dict[str, Any]) -> None:
+    try:
+        backend.write_notes(_KIND, notes)
+        if _is_time_to_trim(backend, len(notes)):
+            _trim(backend)
+    except BackendUnavailableError:
+        return
 
 
 _written: WeakKeyDictionary[MetadataBackend, int] = WeakKeyDictionary()
