@@ -2,11 +2,13 @@
 """An interrupt at any step of a call leaves nothing behind that others would wait for."""
 
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from cacheness import UnifiedCache
+from cacheness.backends.sql import entries
 from cacheness.backends.statements import statements_of_this_thread
 from cacheness.flights.table import held, table
 
@@ -87,6 +89,22 @@ def test_an_interrupted_read_leaves_no_statement_open(tmp_path):
             cache.get("array")
             cache.get_entry("array")
             list(cache.entries(number=1))
+
+        def check(_number, where):
+            check_nothing_stays(where)
+
+        act(-1)
+        interrupted_everywhere(act, check)
+
+
+def test_an_interrupted_query_with_a_condition_leaves_no_thread_marked_as_inside(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(1, number=1)
+
+        def act(_number):
+            # In what SQLite calls it may come out as another one of its kind.
+            with suppress(KeyboardInterrupt):
+                cache.query_meta(number=1, where=entries.c.hits >= 0)
 
         def check(_number, where):
             check_nothing_stays(where)

@@ -299,15 +299,20 @@ class Connections:
         """Open this thread's connection."""
         inside = statements_of_this_thread()
         displaced: list[object] = []
-        with inside, self._lock:
-            if self._closed:
-                raise CacheClosedError("the cache is closed")
-            local = self.local  # which a close replaces
-            before = self._identity()
-            connection = self.open(displaced)
-            identity = before or self._identity()
-            self._close_those_of_ended_threads()
-            self._connections[id(connection)] = connection, inside
+        outside = inside.depth
+        try:
+            inside.enter()
+            with self._lock:
+                if self._closed:
+                    raise CacheClosedError("the cache is closed")
+                local = self.local  # which a close replaces
+                before = self._identity()
+                connection = self.open(displaced)
+                identity = before or self._identity()
+                self._close_those_of_ended_threads()
+                self._connections[id(connection)] = connection, inside
+        finally:
+            inside.depth = outside
         local.displaced, local.identity = displaced, identity
         local.cursors = [] if type(connection) is sqlite3.Connection else _unkept()
         local.connection, local.inside = connection, inside

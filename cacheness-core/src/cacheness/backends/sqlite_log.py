@@ -49,11 +49,16 @@ def look_after_log(connections: Connections) -> int:
 
 
 def _write_back(connection: sqlite3.Connection, length: int) -> None:
-    with statements_of_this_thread():
+    inside = statements_of_this_thread()
+    outside = inside.depth
+    try:
+        inside.enter()
         if length < _LONG:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         else:
             _begin_anew(connection)
+    finally:
+        inside.depth = outside
 
 
 def _begin_anew(connection: sqlite3.Connection) -> None:

@@ -45,9 +45,12 @@ def _link_file(connections: Connections, version: int, mode: int) -> bool:
     """
     # So named as all temporary files are, for a clean-up after who is killed here.
     made = f"{connections.path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    inside = statements_of_this_thread()
+    outside = inside.depth
     try:
-        with statements_of_this_thread():
-            _write_file(made, version, "WAL" if connections.journal == "wal" else "DELETE")
+        inside.enter()
+        _write_file(made, version, "WAL" if connections.journal == "wal" else "DELETE")
+        inside.depth = outside
         _sync(made)
         _set_mode(made, mode)
         os.link(made, connections.path)
@@ -58,6 +61,7 @@ def _link_file(connections: Connections, version: int, mode: int) -> bool:
     except OSError:
         return False
     finally:
+        inside.depth = outside
         _unlink(made)
     return True
 

@@ -39,6 +39,5 @@ class Turns:
         try:
             sleep(min(left, pause * (0.25 + os.urandom(1)[0] / 170)))
         finally:
-            with inside:
-                inside.depth += 1
+            inside.enter()
         return True

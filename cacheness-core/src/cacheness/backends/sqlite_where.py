@@ -50,11 +50,16 @@ def query_where(
         return connection
 
     engine = create_engine("sqlite://", creator=open_connection, poolclass=NullPool)
+    inside = statements_of_this_thread()
+    outside = inside.depth
     try:
-        with statements_of_this_thread(), engine.connect() as connection:
+        inside.enter()
+        with engine.connect() as connection:
             return list(connection.execute(statement).scalars())
     except exc.SQLAlchemyError as error:
         raise _failure(connections, expression, error) from error
+    finally:
+        inside.depth = outside
 
 
 def _as_text(chosen: Selection) -> Any:
