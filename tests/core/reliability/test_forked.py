@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""A child that an observer forks in the middle of a call, and its parent, both go on."""
+
+import os
+import signal
+
+import pytest
+
+from cacheness import UnifiedCache
+
+LARGE = bytes(100_000)
+PATIENCE = 20
+"""Seconds after which somebody hangs; it takes hundredths."""
+
+CHANGES = {
+    "put": lambda cache, _: cache.put([1], "own"),
+    "put of a file": lambda cache, _: cache.put(LARGE, "own"),
+    "replace": lambda cache, _: cache.put(LARGE, "old"),
+    "evict": lambda cache, _: [cache.put(n, str(n)) for n in range(9)],
+    "invalidate": lambda cache, _: cache.invalidate("old"),
+    "batch": lambda cache, _: cache.put_batch([(LARGE, "own"), (1, "old")]),
+    "compute": lambda cache, _: cache.get_or_compute(lambda: 1, number=1),
+    "import": lambda cache, moved: cache.import_(moved),
+}
+
+
+class Forking:
+    """An observer that forks when it is told the first time."""
+
+    def __init__(self):
+        self.child = None
+
+    def __call__(self, _event):
+        if self.child is None:
+            self.child = os.fork()
+            if self.child == 0:
+                signal.alarm(PATIENCE)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json", "memory"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_both_go_on_where_an_observer_forks(tmp_path, backend, change):
+    options = {"max_entries": 6, "metadata_backend": backend, "signing_key": b"of this test only"}
+    with UnifiedCache(tmp_path / "cache", **options) as cache:
+        cache.put(LARGE, "old")
+        cache.export(tmp_path / "moved.tar")
+        forking = Forking()
+        cache.engine.watch(forking)
+        try:
+            CHANGES[change](cache, tmp_path / "moved.tar")
+            mine = "child" if forking.child == 0 else "parent"
+            cache.put([1], mine)
+            cache.put(LARGE, f"{mine}'s file")
+            # The other one may have driven them out again.
+            went_on = cache.get(mine) in (None, [1])
+            went_on = cache.get(f"{mine}'s file") in (None, LARGE) and went_on
+        finally:
+            if forking.child == 0:
+                os._exit(0 if "went_on" in locals() and went_on else 1)
+
+        _, status = os.waitpid(forking.child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert went_on
+        assert not cache.verify_integrity().missing
