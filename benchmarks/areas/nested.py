@@ -30,7 +30,7 @@ def rows(folder: str) -> Iterator[Row]:
             joblib.dump(report, path)
             joblib.load(path)
 
-        taken = interleaved({"ours": once(ours), "theirs": once(theirs)}, rounds=7, number=1)
+        taken = interleaved({"ours": once(ours), "theirs": once(theirs)}, rounds=25, number=1)
     what, peer = "20 arrays and 5 frames in a dict, put + get", "joblib.dump + joblib.load"
     yield Row(what, taken["ours"], peer, taken["theirs"], 0.8, 0.5)
 
