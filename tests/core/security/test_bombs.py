@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import blosc2
 import numpy as np
@@ -19,6 +20,7 @@ resource = pytest.importorskip("resource")
 
 TERABYTE = 1 << 40
 SEEDS = 6
+FUZZ_SECONDS = float(os.environ.get("CACHENESS_FUZZ_SECONDS", "60"))
 
 
 def test_a_size_that_no_memory_has_is_refused_before_any_of_it_is_taken(tmp_path):
@@ -244,7 +246,7 @@ def run(script, tmp_path, timeout=300):
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_readers_survive_whatever_bytes_they_are_given(tmp_path, seed):
     """A fresh process each, so that a crash is told; all of them together take a minute."""
-    seconds = float(os.environ.get("CACHENESS_FUZZ_SECONDS", "60")) / SEEDS
+    seconds = 0.7 * FUZZ_SECONDS / SEEDS
     said = run(
         FUZZ.format(seed=seed, seconds=seconds, directory=str(tmp_path / "cache")),
         tmp_path,
@@ -253,3 +255,23 @@ def test_readers_survive_whatever_bytes_they_are_given(tmp_path, seed):
 
     assert said.startswith("done")
     assert int(said.split()[1]) > 20
+
+
+@pytest.mark.slow
+def test_readers_survive_the_bytes_that_lead_them_further(tmp_path):
+    """Of changed bytes, those that reach new code are kept and changed again."""
+    pytest.importorskip("atheris", reason="has no wheel for this machine")
+    seconds = max(1, int(0.3 * FUZZ_SECONDS))
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("fuzzing.py")), str(tmp_path), str(seconds)],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=seconds + 200,
+        check=False,
+    )
+
+    found = [path.read_bytes()[:2000] for path in tmp_path.glob("found-*")]
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-4000:]}, of {found}"
+    assert "DONE" in done.stderr
+    assert len(list((tmp_path / "corpus").iterdir())) > 30, "it came no further"
