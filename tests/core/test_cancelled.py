@@ -2,6 +2,7 @@
 """A task that is cancelled at any of its steps keeps nothing that others wait for."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -47,7 +48,7 @@ CALLS = {
     "put": lambda cache, _cached, n: cache.aio.put([n], "k"),
     "get": lambda cache, _cached, n: cache.aio.get("stands"),
     "put_batch": lambda cache, _cached, n: cache.aio.put_batch([([n], "k"), ([n], "l")]),
-    "get_or_compute": lambda cache, _cached, n: cache.aio.get_or_compute(lambda: slow(n), f"c{n}"),
+    "get_or_compute": lambda cache, _cached, n: cache.aio.get_or_compute(partial(slow, n), f"c{n}"),
     "invalidate": lambda cache, _cached, n: cache.aio.invalidate("k"),
     "cached": lambda cache, cached, n: cached(n),
 }
