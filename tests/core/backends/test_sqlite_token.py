@@ -1,9 +1,11 @@
 """Whoever asks for the change token learns of every commit of another connection."""
 
+import contextlib
 import multiprocessing
 import os
 import sqlite3
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -180,15 +182,45 @@ def test_sqlites_locks_on_the_index_outlive_every_object_that_looked_at_it(tmp_p
     staying.close()
 
 
-def test_there_is_one_descriptor_for_a_file_whoever_asks(tmp_path):
-    before = len(sqlite_token._descriptors)
+def open_files(directory):
+    """The files in a directory that this process has open, as often as it has."""
+    paths = []
+    for number in os.listdir("/dev/fd"):
+        with suppress(OSError):
+            paths.append(os.readlink(f"/dev/fd/{number}"))
+    return sorted(name for name in paths if name.startswith(str(directory)))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="names no open files")
+def test_nothing_is_open_for_it_but_what_sqlite_has_open_anyway(tmp_path):
     backends = [open_backend(tmp_path) for _ in range(5)]
+    for backend in backends:
+        backend.find_plain("k")
+    before = open_files(tmp_path)
 
-    assert len({backend.change_token() for backend in backends}) >= 1
+    for backend in backends:
+        backend.change_token()
+        backend.find_plain("k")
 
-    assert len(sqlite_token._descriptors) == before + 1
+    assert open_files(tmp_path) == before
+    assert len([path for path in before if path.endswith("-shm")]) == 1
     for backend in backends:
         backend.close()
+    assert open_files(tmp_path) == []
+
+
+def test_a_descriptor_that_is_another_files_now_is_never_trusted(backend, tmp_path):
+    (tmp_path / "other").write_bytes(bytes(200))
+    backend.put_entry(make_entry())
+    backend.find_plain("key")
+    watch = backend._connections.watch()
+    with open(tmp_path / "other", "rb") as file:
+        backend._connections.local.watch.descriptor = file.fileno()
+        before = backend.find_plain("key")
+        with contextlib.closing(open_backend(tmp_path)) as another:
+            another.delete_entry("key")
+        assert (before is None, backend.find_plain("key")) == (before is None, None)
+        assert backend.change_token() != backend.change_token() or watch._seen is None
 
 
 def test_a_new_file_in_the_place_of_the_old_one_is_looked_at_anew(tmp_path):

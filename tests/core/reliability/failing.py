@@ -110,7 +110,7 @@ def _removes(function, frame):
     if function.__name__ == "unlink":
         return True
     while frame is not None:
-        if frame.f_code.co_name in ("discard", "drop_blob", "withdraw", "sync"):
+        if frame.f_code.co_name in ("discard_blob", "drop_blob", "withdraw", "sync"):
             return True  # a log that can't be synced has been written
         frame = frame.f_back
     return False

@@ -255,9 +255,13 @@ class Connections:
             self._look_after_log()
 
     def _look_after_log(self) -> None:
-        from cacheness.backends.sqlite_log import look_after_log
-
         self._pages_left = _FIRST_PAGES
+        try:
+            from cacheness.backends.sqlite_log import look_after_log
+        except ImportError:
+            # The interpreter is at its end, when the last connection does it as it closes; or
+            # this is a signal handler in the middle of that very import.
+            return
         self._pages_left = look_after_log(self)
 
     # --- connections ------------------------------------------------------------------

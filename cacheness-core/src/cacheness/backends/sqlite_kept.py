@@ -70,7 +70,7 @@ class KeptRows:
             return self._select(cache_key)
         try:
             header = header_of(self._connections.local.watch.descriptor)
-        except (AttributeError, TypeError):
+        except (AttributeError, TypeError, OSError):
             return self._begin(cache_key)
         seen, rows = self._state
         if header == seen:

@@ -7,16 +7,15 @@ count of commits, the log's length, its salts and the running checksum of its fr
 connection that begins to read compares this very header with the one it knows, to see
 whether its pages are still current. So while it is the same, a SELECT would see the same.
 
-The file is read through a descriptor that is never closed: closing any descriptor of a
-file drops all record locks that the process has on it, SQLite's included, and another
-process would then take the index for abandoned. One for each file that the process ever
-saw this way is kept open for as long as it runs, its forked children included.
+It is read through the descriptor that SQLite itself has of the file: closing one of our own
+would drop all record locks that the process has on it, SQLite's included, and another
+process would then take the index for abandoned. SQLite keeps its own open for as long as the
+process has a connection to the database.
 """
 
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock
 from struct import Struct
 
 TYPE_CHECKING = False
@@ -30,10 +29,11 @@ _COPY = 48
 _LENGTH, _WRITTEN_BACK, _INDEX = 16, 96, 100
 """Where the index has the two counts of `log_of`, and the bytes that it takes up to there."""
 _native_count = Struct("=I").unpack_from
+_VERSION = Struct("=I").pack(3_007_000)
+"""How every header begins."""
 
-_descriptors: dict[tuple[int, int], int] = {}
-"""By device and inode. An open descriptor keeps an inode from being given to another file."""
-_guard = allocate_lock()
+_DIRECTORIES = ("/proc/self/fd", "/dev/fd")
+"""Where the system tells which descriptors a process has."""
 
 
 class ChangeWatch:
@@ -55,8 +55,8 @@ class ChangeWatch:
         self, path: str, identity: tuple[int, int] | None, ask: Callable[[], object]
     ) -> None:
         self._ask = ask
-        self.descriptor = _open_header(path, identity)
-        """Of the file that has the header, for `header_of`; None where it can't be read."""
+        self.descriptor = _find_descriptor(path, identity)
+        """SQLite's, of the file that has the header, for `header_of`; None where there is none."""
         self._seen: bytes | None = None
         self._version: object = None
 
@@ -64,8 +64,11 @@ class ChangeWatch:
         """[hot] The same as before only if nobody else committed since."""
         if self.descriptor is None:
             return self._ask()
-        # Read before asking: a commit in between is then asked for once too often.
-        header = header_of(self.descriptor)
+        try:
+            # Read before asking: a commit in between is then asked for once too often.
+            header = header_of(self.descriptor)
+        except OSError:
+            return self._ask()
         if header == self._seen:
             return self._version
         self._version = self._ask()
@@ -86,31 +89,31 @@ def log_of(descriptor: int) -> tuple[int, int]:
 
 
 def has_settled(header: bytes) -> bool:
-    """Whether no commit is writing the header: one writes the second copy first."""
-    return header[:_COPY] == header[_COPY:]
+    """Whether it is one that no commit is writing: each writes the second copy first."""
+    return header[:_COPY] == header[_COPY:] and header.startswith(_VERSION)
 
 
-def _open_header(path: str, identity: tuple[int, int] | None) -> int | None:
-    """A descriptor of the WAL index, or None where there is none to be trusted."""
+def _find_descriptor(path: str, identity: tuple[int, int] | None) -> int | None:
+    """The descriptor of the WAL index, or None where there is none to be trusted."""
     if not hasattr(os, "pread"):
         return None
     try:
-        with _guard:
-            descriptor = _open(f"{path}-shm")
-        status = os.stat(path)
+        index, status = os.stat(f"{path}-shm"), os.stat(path)
         if (status.st_dev, status.st_ino) != identity:
             return None  # another database took its place, whose index this may be
-        return descriptor if len(os.pread(descriptor, _HEADER, 0)) == _HEADER else None
+        found = _descriptor_of(index.st_dev, index.st_ino)
+        return found if found is not None and len(header_of(found)) == _HEADER else None
     except OSError:
         return None
 
 
-def _open(path: str) -> int:
-    status = os.stat(path)
-    known = _descriptors.get((status.st_dev, status.st_ino))
-    if known is not None:
-        return known
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    status = os.fstat(descriptor)
-    # Kept whatever happens from here on, since it must not be closed.
-    return _descriptors.setdefault((status.st_dev, status.st_ino), descriptor)
+def _descriptor_of(device: int, inode: int) -> int | None:
+    for directory in filter(os.path.isdir, _DIRECTORIES):
+        for name in os.listdir(directory):
+            try:
+                status = os.fstat(int(name))
+            except (OSError, ValueError):
+                continue  # the one by which the directory was read
+            if (status.st_dev, status.st_ino) == (device, inode):
+                return int(name)
+    return None

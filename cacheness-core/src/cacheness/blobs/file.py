@@ -243,9 +243,12 @@ class FileBlobBackend(BlobBackend):
             if error.errno in _NO_FILE:
                 raise _no_file(self.path_of(name)) from error
             raise
-        if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+                raise _no_file(self.path_of(name))
+        except BaseException:
             opened.close()
-            raise _no_file(self.path_of(name))
+            raise
         return opened
 
     def _finish(self, descriptor: int) -> None:

@@ -55,9 +55,12 @@ def open_regular(path: str) -> Descriptor:
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOINHERIT", "O_BINARY"):
         flags |= getattr(os, name, 0)
     opened = Descriptor(path, flags)
-    if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(opened.number).st_mode):
+            raise OSError(f"{path} is no regular file")
+    except BaseException:
         opened.close()
-        raise OSError(f"{path} is no regular file")
+        raise
     return opened
 
 
