@@ -243,12 +243,9 @@ class FileBlobBackend(BlobBackend):
             if error.errno in _NO_FILE:
                 raise _no_file(self.path_of(name)) from error
             raise
-        try:
-            if not stat.S_ISREG(os.fstat(opened.number).st_mode):
-                raise _no_file(self.path_of(name))
-        except BaseException:
+        if not opened.is_regular():
             opened.close()
-            raise
+            raise _no_file(self.path_of(name))
         return opened
 
     def _finish(self, descriptor: int) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import partial
 from weakref import ref
 
@@ -50,6 +51,14 @@ class Descriptor:
     def number(self) -> int:
         """The number to hand to functions of `os`, while it is open."""
         return self._numbers[0]
+
+    def is_regular(self) -> bool:
+        """Whether it is a file, and no directory or device; closed where nobody can tell."""
+        try:
+            return stat.S_ISREG(os.fstat(self.number).st_mode)
+        except BaseException:
+            self.close()  # now, since whoever holds the error holds this
+            raise
 
     def file(self) -> FileIO:
         """A file object for reading, which does not close it; nor may it outlive this."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import stat
 import tempfile
 
 from cacheness.disk.descriptor import Descriptor
@@ -55,12 +54,9 @@ def open_regular(path: str) -> Descriptor:
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOINHERIT", "O_BINARY"):
         flags |= getattr(os, name, 0)
     opened = Descriptor(path, flags)
-    try:
-        if not stat.S_ISREG(os.fstat(opened.number).st_mode):
-            raise OSError(f"{path} is no regular file")
-    except BaseException:
+    if not opened.is_regular():
         opened.close()
-        raise
+        raise OSError(f"{path} is no regular file")
     return opened
 
 
