@@ -17,7 +17,11 @@ CALL = "import sys; sys.path.insert(0, '.'); import edited; print(edited.double(
 
 @pytest.fixture
 def edit(home, module):
-    """Write the module, and call its function in a process of its own."""
+    """Write the module, and call its function in a process of its own.
+
+    Bodies have to differ in length: Python's compiled modules know a source by its size and the
+    second in which it was changed.
+    """
 
     def edit(body, call=True):
         (home / "edited.py").write_text(MODULE.format(body=body))
@@ -29,7 +33,7 @@ def edit(home, module):
 
 def test_results_of_older_code_become_those_of_the_present_one(command, edit, home):
     edit("2 * x")
-    edit("x + x", call=False)
+    edit("x + x + 0", call=False)
 
     asked = command("adopt", "edited:double", answer="n\n")
     assert asked.returncode == 1
@@ -45,8 +49,8 @@ def test_results_of_older_code_become_those_of_the_present_one(command, edit, ho
 
 def test_of_several_codes_one_has_to_be_named(command, edit):
     edit("2 * x")
-    edit("x * 2")
-    edit("x + x", call=False)
+    edit("x * 2 * 1")
+    edit("x + x + 0", call=False)
 
     unnamed = command("adopt", "edited:double", "--yes", "--json")
     assert unnamed.returncode == 1
