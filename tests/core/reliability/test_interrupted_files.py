@@ -14,6 +14,7 @@ from cacheness import UnifiedCache
 from cacheness.decorator import cached
 from cacheness.handlers.base import Handler
 from cacheness.plugins.registry import register_handler, unregister_handler
+from cacheness.storing import is_storing
 
 from .interrupting import interrupted_everywhere
 
@@ -23,6 +24,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_marked_as_being_stored():
+    yield
+    assert not is_storing(), "this thread could send no cache with a key to another process"
+
 
 NOISE = np.random.default_rng(1).random(1 << 17)  # 1 MB
 SMOOTH = np.arange(1 << 17)

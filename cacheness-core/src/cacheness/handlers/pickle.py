@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cacheness.errors import CannotHandleError, SerializationError
 from cacheness.handlers.base import BufferHandler
-from cacheness.storing import SecretError, Storing
+from cacheness.storing import SecretError, mark_of_this_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,13 +81,17 @@ def _pickled(obj: Any) -> tuple[bytes, list[memoryview], dict[str, Any]]:
         views.append(view)
         return False
 
+    mark = mark_of_this_thread()
+    outside = mark.depth
     try:
-        with Storing():
-            return pickle.dumps(obj, _PROTOCOL, buffer_callback=keep_inside), views, {}
+        mark.depth = outside + 1
+        return pickle.dumps(obj, _PROTOCOL, buffer_callback=keep_inside), views, {}
     except SecretError as error:
         raise SerializationError(f"a {_name(obj)} is not stored: {error}") from None
     except Exception as error:  # noqa: BLE001  # an object's own methods raise what they like
         refusal = error
+    finally:
+        mark.depth = outside
     try:
         import cloudpickle
     except ImportError:
@@ -97,14 +101,16 @@ def _pickled(obj: Any) -> tuple[bytes, list[memoryview], dict[str, Any]]:
         ) from refusal
     views.clear()
     try:
-        with Storing():
-            stream = cloudpickle.dumps(obj, _PROTOCOL, buffer_callback=keep_inside)
+        mark.depth = outside + 1
+        stream = cloudpickle.dumps(obj, _PROTOCOL, buffer_callback=keep_inside)
     except SecretError as error:
         raise SerializationError(f"a {_name(obj)} is not stored: {error}") from None
     except Exception as error:
         raise SerializationError(
             f"a {_name(obj)} can't be pickled: {refusal}. Register a handler for the type"
         ) from error
+    finally:
+        mark.depth = outside
     return stream, views, {"pickler": "cloudpickle"}
 
 
