@@ -25,6 +25,7 @@ from xxhash import xxh3_128_hexdigest
 
 from areas.small import VALUE, score
 from cacheness import UnifiedCache
+from cacheness.backends.plain_entry import PlainEntry
 from cacheness.backends.sqlite_rows import plain_row
 from cacheness.generations import new_generation
 from cacheness.keys.encoding import params_key
@@ -132,15 +133,27 @@ def _put(cache: UnifiedCache) -> list[Layer]:
     loaded = engine.registry.candidates(dict)[0]
     dumps: Callable[[object], bytes] = loaded.dumps_plain  # type: ignore[assignment]  # of JSON
     payload = dumps(VALUE)
-    plain = (loaded.name, FAST + xxh3_128_hexdigest(payload), None, payload)
-    details = {"params": PARAMS, "object_type": "builtins.dict", "summary": "dict of 4"}
 
     def row(key: str) -> tuple[str, tuple[Any, ...]]:
-        return plain_row("", key, new_generation(), plain, "cacheness-core", 0.0, None, details)
+        plain = PlainEntry(
+            "",
+            key,
+            new_generation(),
+            loaded.name,
+            FAST + xxh3_128_hexdigest(payload),
+            payload,
+            "cacheness-core",
+            0.0,
+            None,
+            PARAMS,
+            "builtins.dict",
+            "dict of 4",
+        )
+        return plain_row(plain)
 
     def statement() -> None:
         # As keys are: each belongs to another page of the index.
-        connections.change(*row(f"{random.getrandbits(128):032x}"))
+        connections.put(*row(f"{random.getrandbits(128):032x}"), 3, 2)
 
     def key() -> str:
         return params_key({**PARAMS, "step": next(numbers)})

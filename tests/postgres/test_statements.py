@@ -10,7 +10,7 @@ import pytest
 from psycopg.pq import Format
 
 from cacheness import UnifiedCache
-from cacheness.backends.base import stored_payload
+from cacheness.backends.shapes import stored_payload
 
 from .conftest import an_entry
 from .test_upkeep import counting_statements

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, MetadataBackend, Removed
+    from cacheness.backends.base import BackendContext, MetadataBackend
+    from cacheness.backends.shapes import Removed
     from cacheness.backends.wrapper import MemoryCacheWrapper
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
@@ -245,7 +246,7 @@ class Engine:
 
     def dispose(self, removed: Sequence[Entry], kind: EventKind, progress: Progress = None) -> int:
         """Remove the blobs of entries that were removed, and tell observers; their number."""
-        from cacheness.backends.base import removed_of
+        from cacheness.backends.shapes import removed_of
 
         if kind == "expire":
             self.bury(removed, "expired")

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.shapes import StoredPayload
     from cacheness.engine import Engine
     from cacheness.payloads.refusals import UndecodableError
 

@@ -129,7 +129,9 @@ def check_options(options: object) -> None:
     Raises:
         ConfigError: They are no mapping of names to values.
     """
-    names = {} if options is None else getattr(options, "keys", lambda: [None])()
+    if options is None:
+        return
+    names = getattr(options, "keys", lambda: [None])()
     if all(isinstance(name, str) for name in names):
         return
     raise ConfigError(

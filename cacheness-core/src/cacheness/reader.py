@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Literal
 
-    from cacheness.backends.base import PlainPayload, StoredPayload
+    from cacheness.backends.shapes import PlainPayload, StoredPayload
     from cacheness.backends.wrapper import MemoryCacheWrapper
     from cacheness.engine import Engine
     from cacheness.entry import Entry
@@ -87,7 +87,7 @@ class Reader:
 
     def read_found(self, key: str, stored: StoredPayload) -> Any:
         """The value of what was found, where it needs nothing but its handler; else MISS."""
-        from cacheness.backends.base import plain_payload
+        from cacheness.backends.shapes import plain_payload
 
         plain = plain_payload(stored)
         if plain is None or (plain[2] is not None and time() >= plain[2]):
@@ -180,7 +180,7 @@ class Reader:
 
     def _find_at_once(self, key: str) -> tuple[PlainPayload | None, StoredPayload | None]:
         """An entry of a backend that does not look for plain ones, by one question."""
-        from cacheness.backends.base import plain_payload
+        from cacheness.backends.shapes import plain_payload
 
         stored = self._engine.backend.find(key)
         return (None if stored is None else plain_payload(stored)), stored
@@ -255,7 +255,7 @@ class Reader:
         options: Mapping[str, Any] | None,
     ) -> tuple[Any, Entry | None]:
         """The value and the entry of the same generation, or `MISS` and None."""
-        from cacheness.backends.base import stored_payload
+        from cacheness.backends.shapes import stored_payload
 
         for _ in range(_TRIES):
             entry = None if is_off() else self._engine.backend.get_entry(key)
@@ -270,7 +270,7 @@ class Reader:
 
     def standing(self, key: str, prefix: str | None, age: float | None) -> Entry | None:
         """The entry, if it would be read."""
-        from cacheness.backends.base import stored_payload
+        from cacheness.backends.shapes import stored_payload
 
         entry = None if is_off() else self._engine.backend.get_entry(key)
         if entry is not None and is_current(stored_payload(entry), prefix, age):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_128_hexdigest
 
+from cacheness.backends.plain_entry import PlainEntry
 from cacheness.compressors.auto import SMALLEST
 from cacheness.generations import new_generation
 from cacheness.keys.summary import summarise_params
@@ -63,22 +64,22 @@ class SmallPut:
             return False
         loaded, payload = plain
         of = type(obj)
-        details = {
-            "params": summarise_params(params) if params else {},
-            "object_type": f"{of.__module__}.{of.__qualname__}",
-            "summary": loaded.describe(obj) if loaded.describe else of.__name__,
-        }
         engine = self._engine
-        other = engine.backend.put_plain(
+        entry = PlainEntry(
             engine.config.namespace,
             key,
             new_generation(),
-            (loaded.name, FAST + xxh3_128_hexdigest(payload), None, payload),
+            loaded.name,
+            FAST + xxh3_128_hexdigest(payload),
+            payload,
             loaded.distribution,
             time(),
             self._ttl,
-            details,
+            summarise_params(params) if params else {},
+            f"{of.__module__}.{of.__qualname__}",
+            loaded.describe(obj) if loaded.describe else of.__name__,
         )
+        other = engine.backend.put_plain(entry)
         engine.writer.stored(key, loaded.name, len(payload), other)
         return True
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from cacheness.backends.base import Remains
+    from cacheness.backends.shapes import Remains
     from cacheness.engine import Engine
     from cacheness.entry import Entry
     from cacheness.payloads.encode import Encoded, Encoder

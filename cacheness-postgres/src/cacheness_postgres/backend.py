@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from cacheness.backends.base import MetadataBackend, plain_entry
+from cacheness.backends.base import MetadataBackend
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
 from cacheness_postgres.address import Address, find_url
 from cacheness_postgres.connections import Database, share, unshare
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, Labels, PlainPayload, Remains, StoredPayload
+    from cacheness.backends.base import BackendContext
+    from cacheness.backends.plain_entry import PlainEntry
+    from cacheness.backends.shapes import Labels, Remains, StoredPayload
     from cacheness.config import CacheConfig
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
@@ -146,27 +148,15 @@ class PostgresBackend(MetadataBackend):
         # Of our own generation, it is our first try, acknowledged by a connection that broke.
         return None if displaced.generation == entry.generation else displaced
 
-    def put_plain(
-        self,
-        namespace: str,
-        cache_key: str,
-        generation: int,
-        plain: PlainPayload,
-        distribution: str,
-        now: float,
-        ttl_seconds: float | None,
-        details: Mapping[str, Any],
-    ) -> Remains | None:
+    def put_plain(self, plain: PlainEntry) -> Remains | None:
         """[hot] `put_entry`, which asks for less of the row that it replaces."""
-        arguments = (generation, plain, distribution, now, ttl_seconds, details)
         if self._database.version < _RETURNS_OLD:
-            return super().put_plain(namespace, cache_key, *arguments)
-        row = plain_row(namespace, cache_key, *arguments, self._distance())
-        if row is None:
-            row = to_row(plain_entry(namespace, cache_key, *arguments), self._distance())
+            return super().put_plain(plain)
+        distance = self._distance()
+        row = plain_row(plain, distance) or to_row(plain.entry(), distance)
         *old, _ = self._fetch(self._statements.put_plain, (*row, *self._told))[0]
         # As in `put_entry`.
-        return None if old[0] in (None, generation) else to_remains(tuple(old))
+        return None if old[0] in (None, plain.generation) else to_remains(tuple(old))
 
     def touch_entry(self, cache_key: str, prefix: str | None, *, now: float) -> bool | None:
         if prefix is not None and not is_unmistakable(prefix):

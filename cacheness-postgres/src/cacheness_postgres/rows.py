@@ -18,10 +18,11 @@ from cacheness.entry import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
-    from cacheness.backends.base import PlainPayload, Remains, StoredPayload
+    from cacheness.backends.plain_entry import PlainEntry
+    from cacheness.backends.shapes import Remains, StoredPayload
 
     Row: TypeAlias = tuple[Any, ...]
 
@@ -177,24 +178,14 @@ def to_row(entry: Entry, distance: float) -> Row:
     return row if _is_exact(entry, documents, described) else _approximated(entry, row)
 
 
-def plain_row(
-    namespace: str,
-    cache_key: str,
-    generation: int,
-    plain: PlainPayload,
-    distribution: str,
-    now: float,
-    ttl_seconds: float | None,
-    details: Mapping[str, Any],
-    distance: float,
-) -> Row | None:
-    """[hot] `to_row` of the entry that `plain_entry` gives, or None where it is not exact.
+def plain_row(plain: PlainEntry, distance: float) -> Row | None:
+    """[hot] `to_row` of `PlainEntry.entry`, or None where it is not exact.
 
     Takes 4 µs where making the entry and its row takes 12.
     """
-    handler, checksum, _, payload = plain
-    params = _image(details["params"]) if details["params"] else "{}"
-    object_type, summary = details["object_type"], details["summary"]
+    namespace, key, generation, handler, checksum, payload, distribution, now, ttl, *more = plain
+    fields, object_type, summary = more
+    params = _image(fields) if fields else "{}"
     text = f"{handler}{object_type}{summary}{distribution}{params}"
     if not can_be_stored(text) or _INEXACT_JSON.search(params):
         return None
@@ -202,7 +193,7 @@ def plain_row(
     at = now + distance
     return (
         namespace,
-        cache_key,
+        key,
         generation,
         "",
         "",
@@ -223,8 +214,8 @@ def plain_row(
         at,
         at,
         at,
-        ttl_seconds,
-        None if ttl_seconds is None else at + ttl_seconds,
+        ttl,
+        None if ttl is None else at + ttl,
         None,
         False,
         0,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.shapes import StoredPayload
     from cacheness.entry import Entry
 
 

@@ -43,7 +43,7 @@ VALUES = {
 def prepare(directory, corpus):
     """What reads bytes as the payload of a stored value; writes the payloads of some."""
     from cacheness import CachenessError, UnifiedCache
-    from cacheness.backends.base import stored_payload
+    from cacheness.backends.shapes import stored_payload
     from cacheness.payloads.checksum import checksum_of
     from cacheness.payloads.refusals import BadSignatureError, UndecodableError
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from cacheness.backends.base import Remains, Removed
+    from cacheness.backends.plain_entry import PlainEntry
+    from cacheness.backends.shapes import Remains, Removed
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
@@ -57,8 +58,8 @@ class ForgetsTheDisplaced(Sound):
 
 
 class ForgetsTheRemains(Sound):
-    def put_plain(self, *given: Any) -> Remains | None:
-        super().put_plain(*given)
+    def put_plain(self, plain: PlainEntry) -> Remains | None:
+        super().put_plain(plain)
         return None
 
 
@@ -74,9 +75,8 @@ class RemovesEverything(Sound):
 
 
 class PutsPlainForEver(Sound):
-    def put_plain(self, *given: Any) -> Remains | None:
-        *others, _, details = given
-        return super().put_plain(*others, None, details)
+    def put_plain(self, plain: PlainEntry) -> Remains | None:
+        return super().put_plain(plain._replace(ttl_seconds=None))
 
 
 class KeepsWhatWasReplaced(Sound):

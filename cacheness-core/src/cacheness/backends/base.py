@@ -9,55 +9,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from typing import Any, TypeAlias
+    from typing import Any
 
+    from cacheness.backends.plain_entry import PlainEntry
+    from cacheness.backends.shapes import Labels, PlainPayload, Remains, Removed, StoredPayload
     from cacheness.config import CacheConfig
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 
-    StoredPayload: TypeAlias = tuple[
-        int,
-        str,
-        int,
-        str,
-        str,
-        str | None,
-        float | None,
-        Mapping[str, Any] | str | None,
-        bytes | None,
-        str | None,
-        str | None,
-        int,
-        int,
-        str,
-        float,
-        str,
-    ]
-    """What a read needs of an entry, in the order of `stored_payload`; its metadata may be
-    their JSON text, or None for none."""
-
-    Labels: TypeAlias = tuple[str | None, str, str, float | None]
-    """What statistics say of an entry: function, prefix, handler, seconds it cost."""
-
-    PlainPayload: TypeAlias = tuple[str, str, float | None, bytes]
-    """Handler, checksum, time of expiry and payload."""
-
-    Removed: TypeAlias = tuple[str, str, int, str | None, str | None]
-    """Of an entry that is gone: key, handler, stored bytes, its blob and the blob's store."""
-
-    Remains: TypeAlias = tuple[str, str | None, str | None]
-    """Of an entry that another took the place of: its prefix, its blob and the blob's store."""
-
-__all__ = [
-    "BackendContext",
-    "MetadataBackend",
-    "is_over",
-    "plain_entry",
-    "plain_payload",
-    "removed_of",
-    "stored_payload",
-]
+__all__ = ["BackendContext", "MetadataBackend", "is_over"]
 
 
 class BackendContext:
@@ -85,74 +46,6 @@ class BackendContext:
 
         make_directory(self.directory, self.config)
         return self.directory
-
-
-def stored_payload(entry: Entry) -> StoredPayload:
-    """What a read needs of an entry, in the order of `MetadataBackend.find`."""
-    return (
-        entry.generation,
-        entry.handler,
-        entry.handler_version,
-        entry.compressor,
-        entry.checksum,
-        entry.signature,
-        entry.expires_at,
-        entry.metadata or None,
-        entry.inline,
-        entry.blob,
-        entry.blob_store,
-        entry.stored_bytes,
-        entry.logical_bytes,
-        entry.prefix,
-        entry.renewed_at,
-        entry.distribution,
-    )
-
-
-def plain_entry(
-    namespace: str,
-    cache_key: str,
-    generation: int,
-    plain: PlainPayload,
-    distribution: str,
-    now: float,
-    ttl_seconds: float | None,
-    details: Mapping[str, Any],
-) -> Entry:
-    """The entry that `MetadataBackend.put_plain` is to record."""
-    from cacheness.entry import build_entry
-
-    handler, checksum, _, payload = plain
-    return build_entry(
-        namespace=namespace,
-        cache_key=cache_key,
-        generation=generation,
-        handler=handler,
-        checksum=checksum,
-        inline=payload,
-        stored_bytes=len(payload),
-        logical_bytes=len(payload),
-        distribution=distribution,
-        created_at=now,
-        renewed_at=now,
-        accessed_at=now,
-        ttl_seconds=ttl_seconds,
-        expires_at=None if ttl_seconds is None else now + ttl_seconds,
-        **details,
-    )
-
-
-def removed_of(entry: Entry) -> Removed:
-    """What has to be known of an entry that was removed."""
-    return (entry.cache_key, entry.handler, entry.stored_bytes, entry.blob, entry.blob_store)
-
-
-def plain_payload(stored: StoredPayload) -> PlainPayload | None:
-    """What `MetadataBackend.find_plain` gives of what `MetadataBackend.find` gave."""
-    inline = stored[8]
-    if inline is None or stored[5] is not None or stored[7] or stored[3] != "none":
-        return None
-    return (stored[1], stored[4], stored[6], inline) if stored[2] == 1 else None
 
 
 def is_over(expires_at: float | None, stale_until: float | None, now: float) -> bool:
@@ -236,11 +129,15 @@ class MetadataBackend(ABC):
 
     def find(self, cache_key: str) -> StoredPayload | None:
         """What a read needs of the entry, in the order of `stored_payload`."""
+        from cacheness.backends.shapes import stored_payload
+
         entry = self.get_entry(cache_key)
         return None if entry is None else stored_payload(entry)
 
     def find_many(self, cache_keys: Sequence[str]) -> dict[str, StoredPayload]:
         """`find` of each that there is, by its key."""
+        from cacheness.backends.shapes import stored_payload
+
         found = self.get_entries(cache_keys)
         return {cache_key: stored_payload(entry) for cache_key, entry in found.items()}
 
@@ -254,36 +151,16 @@ class MetadataBackend(ABC):
         """
         return None
 
-    def put_plain(
-        self,
-        namespace: str,
-        cache_key: str,
-        generation: int,
-        plain: PlainPayload,
-        distribution: str,
-        now: float,
-        ttl_seconds: float | None,
-        details: Mapping[str, Any],
-    ) -> Remains | None:
+    def put_plain(self, plain: PlainEntry) -> Remains | None:
         """`put_entry` of an entry that `find_plain` gives, and that is at its defaults else.
 
         Args:
-            namespace: The namespace of this object, as an entry bears it.
-            cache_key: The entry's key.
-            generation: Its generation.
-            plain: What `find_plain` is to give, but for its expiry.
-            distribution: Where its handler came from.
-            now: When it was stored.
-            ttl_seconds: Its time to live.
-            details: Its ``params``, ``object_type`` and ``summary``.
+            plain: What there is to say of the entry.
 
         Returns:
             What the entry that it displaced leaves to see to, or None.
         """
-        entry = plain_entry(
-            namespace, cache_key, generation, plain, distribution, now, ttl_seconds, details
-        )
-        other = self.put_entry(entry)
+        other = self.put_entry(plain.entry())
         return None if other is None else (other.prefix, other.blob, other.blob_store)
 
     def update_fields(
@@ -434,11 +311,15 @@ class MetadataBackend(ABC):
 
     def remove_entry(self, cache_key: str) -> Removed | None:
         """`delete_entry`, for a caller that needs no more than this of what was removed."""
+        from cacheness.backends.shapes import removed_of
+
         old = self.delete_entry(cache_key)
         return None if old is None else removed_of(old)
 
     def remove_where(self, filter: Filter) -> list[Removed]:
         """`delete_where`, likewise."""
+        from cacheness.backends.shapes import removed_of
+
         return list(map(removed_of, self.delete_where(filter)))
 
     def delete_where(self, filter: Filter) -> list[Entry]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from cacheness.backends.base import MetadataBackend, stored_payload
+from cacheness.backends.base import MetadataBackend
 from cacheness.backends.replay import (
     delete_operation,
     hits_operation,
@@ -12,6 +12,7 @@ from cacheness.backends.replay import (
     set_operation,
     touch_operation,
 )
+from cacheness.backends.shapes import stored_payload
 from cacheness.backends.shared_log import SharedLog
 from cacheness.backends.table import add_notes, detached, json_copy, keys_by_age, summary_of
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, StoredPayload
+    from cacheness.backends.base import BackendContext
     from cacheness.backends.journal import Operation
+    from cacheness.backends.shapes import StoredPayload
     from cacheness.backends.table import EntryTable
     from cacheness.entry import Entry
     from cacheness.filters import Filter

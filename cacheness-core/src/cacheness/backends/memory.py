@@ -8,7 +8,8 @@ from _thread import RLock
 from contextlib import contextmanager
 from weakref import WeakSet, WeakValueDictionary
 
-from cacheness.backends.base import MetadataBackend, stored_payload
+from cacheness.backends.base import MetadataBackend
+from cacheness.backends.shapes import stored_payload
 from cacheness.backends.table import (
     EntryTable,
     add_notes,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from cacheness.backends.base import BackendContext, StoredPayload
+    from cacheness.backends.base import BackendContext
+    from cacheness.backends.shapes import StoredPayload
     from cacheness.entry import Entry
     from cacheness.filters import Filter
 

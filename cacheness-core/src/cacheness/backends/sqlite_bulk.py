@@ -13,10 +13,12 @@ from cacheness.backends.sqlite_indexes import INDEXES, make_indexes
 from cacheness.backends.sqlite_rows import (
     RECORD,
     REMOVED,
+    RENEW,
     described,
     displaced_rows,
     entry_of,
     put_statement,
+    renewed_at,
     row_of,
     summary_of,
 )
@@ -25,7 +27,7 @@ from cacheness.backends.sqlite_totals import count_in
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from cacheness.backends.base import Removed
+    from cacheness.backends.shapes import Removed
     from cacheness.backends.sqlite_connections import Connections
     from cacheness.entry import Entry
     from cacheness.filters import Filter
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 # ruff: noqa: S608
 
 __all__ = [
-    "RENEW",
     "delete_entries",
     "delete_expired",
     "delete_generations",
@@ -47,16 +48,9 @@ __all__ = [
     "query",
     "remove_where",
     "rename_entries",
-    "renewed_at",
     "touch",
 ]
 
-RENEW = (
-    "UPDATE entries SET worth = worth + (? - accessed_at), accessed_at = ?, "
-    "renewed_at = ?, expires_at = ? + ttl_seconds, "
-    "stale_until = ? + ttl_seconds + (stale_until - expires_at)"
-)
-"""An entry's worth is its last access, shifted by what it costs. The values: `renewed_at`."""
 _MINE = "WHERE namespace = ?"
 _THESE = f"{_MINE} AND cache_key IN (SELECT value FROM json_each(?))"
 _KEYED = "WHERE cache_key = ? AND namespace = ?"
@@ -206,11 +200,6 @@ def touch(connections: Connections, namespace: str, filter: Filter, now: float) 
     touched = connections.change(statement, values)
     connections.wrote(touched)
     return touched
-
-
-def renewed_at(now: float) -> tuple[float, ...]:
-    """The values of `RENEW`: numbered placeholders count as named, which Python gives up."""
-    return (now,) * RENEW.count("?")
 
 
 def query(connections: Connections, namespace: str, filter: Filter) -> list[str]:

@@ -118,14 +118,25 @@ class Connections:
 
         Where it changes something, ``pages`` says how many pages of the file, roughly.
         """
-        connection = self.connection()
-        inside = statements_of_this_thread()
+        local = self.local
+        try:
+            inside = local.inside
+        except AttributeError:
+            self.connect()
+            inside = local.inside
+        cursors = local.cursors
         outside = inside.depth and self._end_deserted()
         try:
-            inside.enter()
-            rows = connection.execute(statement, values).fetchall()
+            inside.depth = outside + 1
+            if is_pausing():
+                inside.wait()
+            cursor = cursors.pop() if cursors else local.connection.cursor()
+            rows: list[Any] = cursor.execute(statement, values).fetchall()
         except sqlite3.Error as error:
+            connection = local.connection
             rows = self.retried(error, lambda: connection.execute(statement, values).fetchall())
+        else:
+            cursors.append(cursor)
         finally:
             inside.depth = outside
         self.wrote(pages)
@@ -139,19 +150,57 @@ class Connections:
         except AttributeError:
             self.connect()
             inside = local.inside
-        connection = local.connection
+        cursors = local.cursors
         outside = inside.depth and self._end_deserted()
         try:
             inside.depth = outside + 1
             if is_pausing():
                 inside.wait()
-            changed: int = connection.execute(statement, values).rowcount
+            cursor = cursors.pop() if cursors else local.connection.cursor()
+            changed: int = cursor.execute(statement, values).rowcount
         except sqlite3.Error as error:
+            connection = local.connection
             changed = self.retried(error, lambda: connection.execute(statement, values).rowcount)
+        else:
+            cursors.append(cursor)
         finally:
             inside.depth = outside
         self.wrote(pages)
         return changed
+
+    def put(self, statement: str, values: Row, width: int, pages: int) -> Row | None:
+        """[hot] Put a row by one statement, a transaction of its own.
+
+        Returns:
+            The columns that it handed to ``displaced``, so many, of the row that was there.
+        """
+        local = self.local
+        try:
+            inside = local.inside
+        except AttributeError:
+            self.connect()
+            inside = local.inside
+        cursors, displaced = local.cursors, local.displaced
+        mark = len(displaced)
+        outside = inside.depth and self._end_deserted()
+        try:
+            inside.depth = outside + 1
+            if is_pausing():
+                inside.wait()
+            cursor = cursors.pop() if cursors else local.connection.cursor()
+            cursor.execute(statement, values)
+        except sqlite3.Error as error:
+            connection = local.connection
+            self.retried(error, lambda: connection.execute(statement, values))
+        else:
+            cursors.append(cursor)
+        finally:
+            inside.depth = outside
+            handed = displaced[mark:]
+            del displaced[mark:]
+        self.wrote(pages)
+        # The last, where the statement had to be tried again.
+        return tuple(handed[-width:]) if handed else None
 
     def transaction(self, pages: int = 2, *, timeout: float | None = None) -> Transaction:
         """A context in which all statements succeed or none; gives what executes them.
@@ -171,14 +220,18 @@ class Connections:
 
     def version(self) -> object:
         """Another one after every commit that is not of this thread's connection."""
+        return self.watched().version()
+
+    def watched(self) -> ChangeWatch:
+        """What watches this thread's connection."""
         try:
             watch: ChangeWatch = self.local.watch
         except AttributeError:
             watch = self.watch()
-        return watch.version()
+        return watch
 
     def watch(self) -> ChangeWatch:
-        """Have this thread's connection watched: it is ``local.watch`` from then on."""
+        """Have this thread's connection watched anew: it is ``local.watch`` from then on."""
         from cacheness.backends.sqlite_token import ChangeWatch
 
         local = self.mine()

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cacheness.backends.base import Labels
+    from cacheness.backends.shapes import Labels
     from cacheness.backends.sqlite_connections import Connections
 
 # Every statement is made of the column names of this package; values are always bound.

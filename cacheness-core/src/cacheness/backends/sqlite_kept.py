@@ -10,7 +10,7 @@ from cacheness.backends.sqlite_token import has_settled, header_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cacheness.backends.base import PlainPayload
+    from cacheness.backends.shapes import PlainPayload
     from cacheness.backends.sqlite_connections import Connections
 
 __all__ = ["KeptRows"]

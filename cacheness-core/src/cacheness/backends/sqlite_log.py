@@ -38,7 +38,7 @@ def look_after_log(connections: Connections) -> int:
         # The file keeps the size that it once had.
         if os.stat(f"{connections.path}-wal").st_size < _PAGES * _PAGE:
             return LEAST
-        descriptor = connections.watch().descriptor
+        descriptor = connections.watched().descriptor
         length, waiting = (_PAGES, _PAGES) if descriptor is None else log_of(descriptor)
         if waiting >= _PAGES:
             _write_back(connections.connection(), length)

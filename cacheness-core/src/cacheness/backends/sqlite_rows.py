@@ -12,10 +12,10 @@ from cacheness.worth import cost_rank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
-    from cacheness.backends.base import PlainPayload
+    from cacheness.backends.plain_entry import PlainEntry
     from cacheness.entry import Entry
 
 # Every statement is made of the column names of this package; values are always bound.
@@ -26,13 +26,16 @@ __all__ = [
     "DETAILS",
     "RECORD",
     "REMOVED",
+    "RENEW",
     "SCHEMA",
     "WIDTH",
     "described",
     "displaced_rows",
     "entry_of",
     "insert_statement",
+    "plain_row",
     "put_statement",
+    "renewed_at",
     "row_of",
     "summary_of",
 ]
@@ -81,6 +84,13 @@ REMOVED = "cache_key, handler, stored_bytes, blob, blob_store"
 _REMAINS = ("prefix", "blob", "blob_store")
 """The columns of `Remains`."""
 
+RENEW = (
+    "UPDATE entries SET worth = worth + (? - accessed_at), accessed_at = ?, "
+    "renewed_at = ?, expires_at = ? + ttl_seconds, "
+    "stale_until = ? + ttl_seconds + (stale_until - expires_at)"
+)
+"""An entry's worth is its last access, shifted by what it costs. The values: `renewed_at`."""
+
 DETAILS: dict[str, Any] = {
     "description": "",
     "params": {},
@@ -111,7 +121,6 @@ _ALWAYS = (
     "details",
     "inline",
 )
-_EXPIRING = (*_ALWAYS, "expires_at", "ttl_seconds")
 _always_of = attrgetter(*_ALWAYS[:-3])
 _OPTIONAL = (
     "handler_version",
@@ -185,22 +194,21 @@ def row_of(entry: Entry) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     return _ALWAYS + tuple(names), values + tuple(more)
 
 
-def plain_row(
-    namespace: str,
-    cache_key: str,
-    generation: int,
-    plain: PlainPayload,
-    distribution: str,
-    now: float,
-    ttl_seconds: float | None,
-    details: Mapping[str, Any],
-) -> tuple[str, tuple[Any, ...]]:
-    """[hot] The statement that puts what `MetadataBackend.put_plain` is given, and its values."""
-    handler, checksum, _, payload = plain
+def plain_row(plain: PlainEntry) -> tuple[str, tuple[Any, ...]]:
+    """[hot] The statement that puts the row of `PlainEntry.entry`, and its values.
+
+    Takes 2 µs, where `row_of` with the entry takes 9. Of the row that it replaces the
+    statement hands out `Remains`.
+    """
+    namespace, key, generation, handler, checksum, payload, distribution, now, ttl, *more = plain
     size = len(payload)
+    params, object_type, summary = more
+    details = {"object_type": object_type, "summary": summary}
+    if params:
+        details = {"params": params, **details}
     values = (
         namespace,
-        cache_key,
+        key,
         generation,
         handler,
         checksum,
@@ -211,16 +219,12 @@ def plain_row(
         now,
         now,
         cost_rank(None, size, 0, now),
-        _dump(details if details["params"] else _without_params(details)),
+        _dump(details),
         payload,
     )
-    if ttl_seconds is None:
-        return put_statement(_ALWAYS, _REMAINS), values
-    return put_statement(_EXPIRING, _REMAINS), (*values, now + ttl_seconds, ttl_seconds)
-
-
-def _without_params(details: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in details.items() if name != "params"}
+    if ttl is None:
+        return _PUT_PLAIN, values
+    return _PUT_EXPIRING, (*values, now + ttl, ttl)
 
 
 def described(entry: Entry) -> dict[str, Any]:
@@ -230,6 +234,11 @@ def described(entry: Entry) -> dict[str, Any]:
     row |= dict(zip(names, values, strict=True))
     del row["namespace"], row["inline"]
     return row
+
+
+def renewed_at(now: float) -> tuple[float, ...]:
+    """The values of `RENEW`: numbered placeholders count as named, which Python gives up."""
+    return (now, now, now, now, now)
 
 
 _put_statements: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
@@ -337,3 +346,7 @@ def _dump(value: Any) -> str:
 def _load(text: str) -> Any:
     """[hot] What `_dump` was given: orjson would make floats of large integers."""
     return json.loads(text) if text.startswith(" ") else orjson.loads(text)
+
+
+_PUT_PLAIN = put_statement(_ALWAYS, _REMAINS)
+_PUT_EXPIRING = put_statement((*_ALWAYS, "expires_at", "ttl_seconds"), _REMAINS)

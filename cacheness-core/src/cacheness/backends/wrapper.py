@@ -7,7 +7,8 @@ from _thread import RLock, _local
 from collections import OrderedDict
 from time import monotonic, time
 
-from cacheness.backends.base import MetadataBackend, plain_payload, stored_payload
+from cacheness.backends.base import MetadataBackend
+from cacheness.backends.shapes import plain_payload, stored_payload
 from cacheness.backends.wrapper_kept import OVERHEAD, Kept
 from cacheness.forks import renew_in_child
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from cacheness.backends.base import Labels, PlainPayload, Remains, Removed, StoredPayload
+    from cacheness.backends.plain_entry import PlainEntry
+    from cacheness.backends.shapes import Labels, PlainPayload, Remains, Removed, StoredPayload
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
@@ -262,21 +264,9 @@ class MemoryCacheWrapper(MetadataBackend):
         with self._forgetting(entry.cache_key):
             return self.backend.put_entry(entry, if_absent=if_absent)
 
-    def put_plain(
-        self,
-        namespace: str,
-        cache_key: str,
-        generation: int,
-        plain: PlainPayload,
-        distribution: str,
-        now: float,
-        ttl_seconds: float | None,
-        details: Mapping[str, Any],
-    ) -> Remains | None:
-        with self._forgetting(cache_key):
-            return self.backend.put_plain(
-                namespace, cache_key, generation, plain, distribution, now, ttl_seconds, details
-            )
+    def put_plain(self, plain: PlainEntry) -> Remains | None:
+        with self._forgetting(plain.cache_key):
+            return self.backend.put_plain(plain)
 
     def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
         with self._forgetting(cache_key):

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from cacheness.backends.base import plain_payload
+from cacheness.backends.shapes import plain_payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.shapes import StoredPayload
     from cacheness.entry import Entry
 
 __all__ = ["OVERHEAD", "Kept"]

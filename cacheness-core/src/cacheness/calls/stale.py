@@ -6,7 +6,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from time import time
 
-from cacheness.backends.base import stored_payload
+from cacheness.backends.shapes import stored_payload
 from cacheness.calls.base import Miss
 from cacheness.errors import CachenessError
 from cacheness.forks import renew_in_child

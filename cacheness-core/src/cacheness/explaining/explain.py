@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Literal
 
-from cacheness.backends.base import stored_payload
+from cacheness.backends.shapes import stored_payload
 from cacheness.errors import CachenessError, PluginNotInstalledError
 from cacheness.explaining.codenotes import known_code, noted
 from cacheness.explaining.differences import (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from cacheness.backends.base import PlainPayload, StoredPayload
+    from cacheness.backends.shapes import PlainPayload, StoredPayload
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
     from cacheness.payloads.reading import Reading

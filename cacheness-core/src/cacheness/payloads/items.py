@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.shapes import StoredPayload
     from cacheness.engine import Engine
     from cacheness.payloads.context import GetContext
     from cacheness.payloads.decode import Decoder

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from cacheness.backends.base import StoredPayload
+    from cacheness.backends.shapes import StoredPayload
     from cacheness.blobs.base import BlobBackend
     from cacheness.payloads.decode import Decoder
     from cacheness.payloads.signing import Verdict

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Literal, TypeAlias
 
-    from cacheness.backends.base import Labels, MetadataBackend
+    from cacheness.backends.base import MetadataBackend
+    from cacheness.backends.shapes import Labels
 
     Measure: TypeAlias = Literal["hits", "misses", "saved", "reading"]
 

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 
-from cacheness.backends.base import MetadataBackend, plain_entry, stored_payload
+from cacheness.backends.base import MetadataBackend
+from cacheness.backends.plain_entry import PlainEntry
+from cacheness.backends.shapes import stored_payload
 from cacheness.entry import Entry
 from cacheness.filters import Filter
 from cacheness.testing.store import StoreContract, close_twice
 from cacheness.testing.strategies import entries
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cacheness.backends.base import BackendContext
 
 __all__ = ["SingleEntryPromises", "make_entry"]
@@ -62,6 +66,23 @@ def make_entry(cache_key: str = "key", **fields: Any) -> Entry:
         **fields,
     }
     return Entry(cache_key=cache_key, **given_fields)
+
+
+def _plain(ttl_seconds: float | None = None, params: Mapping[str, Any] | None = None) -> PlainEntry:
+    return PlainEntry(
+        namespace="",
+        cache_key="key",
+        generation=next(_generations),
+        handler="json",
+        checksum="xxh3-128:00",
+        payload=b"payload",
+        distribution="dist",
+        now=1000.25,
+        ttl_seconds=ttl_seconds,
+        params=params or {},
+        object_type="builtins.dict",
+        summary="dict of 3",
+    )
 
 
 def without_payload(entry: Entry | None) -> Entry | None:
@@ -172,15 +193,12 @@ class SingleEntryPromises(StoreContract):
         assert backend.get_entry("key") == second, "nothing of the old entry may remain"
 
     def test_a_plain_put_records_the_same_entry(self, backend: MetadataBackend) -> None:
-        plain = ("json", "xxh3-128:00", None, b"payload")
         for ttl, params in ((None, {}), (60.0, {"a": 1, "b": "\0 and \ud800", "c": 1e300})):
-            details = {"params": params, "object_type": "builtins.dict", "summary": "dict of 3"}
-            given = ("", "key", next(_generations), plain, "dist", 1000.25, ttl, details)
-            expected = plain_entry(*given)
+            plain = _plain(ttl_seconds=ttl, params=params)
 
-            backend.put_plain(*given)
+            backend.put_plain(plain)
 
-            assert backend.get_entry("key") == expected, (
+            assert backend.get_entry("key") == plain.entry(), (
                 "put_plain has to record what put_entry records for the same entry"
             )
 
@@ -188,10 +206,7 @@ class SingleEntryPromises(StoreContract):
         self, backend: MetadataBackend
     ) -> None:
         def put_plain() -> object:
-            plain = ("json", "xxh3-128:00", None, b"payload")
-            details = {"params": {}, "object_type": "", "summary": ""}
-            number = next(_generations)
-            return backend.put_plain("", "key", number, plain, "dist", 1000.0, None, details)
+            return backend.put_plain(_plain())
 
         blob, advice = (
             "ab/" + "0" * 32,
