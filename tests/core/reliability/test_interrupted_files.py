@@ -77,8 +77,9 @@ def left_of(cache):
     # One directory for files on their way is the process's own.
     found += [str(file) for file in sorted(place.parent.glob("tmp/*"))[1:]]
     if sys.platform == "linux":
-        maps = Path("/proc/self/maps").read_text().splitlines()
-        found += [line for line in maps if str(place / "blobs") in line]
+        # Thousands of lines, of all libraries; what is sought is mostly in none of them.
+        blobs, maps = str(place / "blobs"), Path("/proc/self/maps").read_text()
+        found += [line for line in maps.splitlines() if blobs in line] if blobs in maps else []
     return sorted(found)
 
 
