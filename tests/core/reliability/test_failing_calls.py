@@ -14,7 +14,6 @@ from .failing import Failing
 from .workloads import LARGE, WORKLOADS, blobs_of, cases, faults_after, opened, value
 
 ALL = [(backend, *case) for backend in ("sqlite", "json") for case in cases(backend)]
-FAST = [case for case in ALL if case[1:] == ("Replace", LARGE)]
 SOME = [case for case in ALL if case[1] in ("Replace", "PutBatch") and case[2] == LARGE]
 OTHERS = (errno.ENOSPC, errno.EACCES, errno.EMFILE)
 
@@ -108,12 +107,6 @@ def faults_of(cache, place, backend, workload, size):
         if other.exists("y"):
             faults.append("what it removes afterwards is still there for others")
     return faults
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("backend", "name", "size"), FAST)
-def test_a_call_that_fails_is_told_and_harms_nothing(quick_path, backend, name, size):
-    fail_each_call(quick_path, backend, name, size, errno.EIO)
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import pytest
 from .workloads import cases
 
 ALL = [(backend, *case) for backend in ("sqlite", "json") for case in cases(backend)]
-FAST = [case for case in ALL if case[1] == "Replace"]
 
 
 def kill_at_each_step(quick_path, backend, name, size, way):
@@ -29,15 +28,9 @@ def kill_at_each_step(quick_path, backend, name, size, way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "name", "size"), FAST)
-def test_a_replace_killed_at_any_step(quick_path, backend, name, size):
-    # A small one is one statement, or one write, and what opens and closes the store.
-    assert kill_at_each_step(quick_path, backend, name, size, "step") >= 4
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "name", "size"), ALL)
 def test_any_change_killed_at_any_step(quick_path, backend, name, size):
+    # A small one is one statement, or one write, and what opens and closes the store.
     assert kill_at_each_step(quick_path, backend, name, size, "step") >= 4
 
 
