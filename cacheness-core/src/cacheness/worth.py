@@ -30,5 +30,8 @@ def cost_rank(
         Epoch seconds, shifted by a half life for each doubling of the worth.
     """
     cost = UNKNOWN_COST if cost_seconds is None else max(cost_seconds, 1e-6)
-    worth = (1 + hits) * cost / (stored_bytes + ENTRY_WEIGHT)
-    return accessed_at + COST_HALF_LIFE * log2(worth)
+    try:
+        worth = (1 + hits) * cost / (stored_bytes + ENTRY_WEIGHT)
+        return accessed_at + COST_HALF_LIFE * log2(worth)
+    except (ValueError, ZeroDivisionError):
+        return accessed_at  # a count that is negative is nobody's but a stranger's

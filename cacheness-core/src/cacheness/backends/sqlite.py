@@ -36,18 +36,35 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteBackend"]
 
 _KEYED = "WHERE cache_key = ? AND namespace = ?"
-_FOUND = (
-    "generation, handler, handler_version, compressor, checksum, signature, expires_at, "
-    "metadata, inline, blob, blob_store, stored_bytes, logical_bytes, prefix, renewed_at, "
-    "distribution"
+_FOUND_COLUMNS = (
+    "generation",
+    "handler",
+    "handler_version",
+    "compressor",
+    "checksum",
+    "signature",
+    "expires_at",
+    "metadata",
+    "inline",
+    "blob",
+    "blob_store",
+    "stored_bytes",
+    "logical_bytes",
+    "prefix",
+    "renewed_at",
+    "distribution",
 )
+_FOUND = ", ".join(_FOUND_COLUMNS)
+_sound_types: set[tuple[type, ...]] = set()
+"""Of the rows that were found to be as they should be, see `sqlite_sound`."""
 _FIND = f"SELECT {_FOUND} FROM entries {_KEYED}"
 _FIND_MANY = (
     f"SELECT {_FOUND}, cache_key FROM entries "
     "WHERE cache_key IN (SELECT value FROM json_each(?)) AND namespace = ?"
 )
 _FIND_PLAIN = (
-    f"SELECT handler, checksum, expires_at, inline FROM entries {_KEYED} "
+    # The sum is a number, whatever somebody wrote there.
+    f"SELECT handler, checksum, expires_at + 0.0, inline FROM entries {_KEYED} "
     "AND inline IS NOT NULL AND signature IS NULL AND metadata IS NULL "
     "AND compressor = 'none' AND handler_version = 1"
 )
@@ -118,13 +135,15 @@ class SQLiteBackend(MetadataBackend):
 
     def find(self, cache_key: str) -> StoredPayload | None:
         row: StoredPayload | None = self._row(_FIND, (cache_key, self._namespace))
-        return row
+        if row is None or tuple(map(type, row)) in _sound_types:
+            return row
+        return _sound(row)
 
     def find_many(self, cache_keys: Sequence[str]) -> dict[str, StoredPayload]:
         import json
 
         rows = self._connections.rows(_FIND_MANY, (json.dumps(list(cache_keys)), self._namespace))
-        return {row[-1]: row[:-1] for row in rows}
+        return {row[-1]: _sound(row[:-1]) for row in rows}
 
     def find_plain(self, cache_key: str) -> PlainPayload | None:
         """[hot] Four columns instead of sixteen: each costs 0.25 µs on its way to Python.
@@ -354,6 +373,12 @@ class SQLiteBackend(MetadataBackend):
 
     def close(self) -> None:
         self._connections.close()
+
+
+def _sound(row: Any) -> StoredPayload:
+    from cacheness.backends.sqlite_sound import sound_row
+
+    return tuple(sound_row(row, _FOUND_COLUMNS, _sound_types))
 
 
 def _journal_for(path: str) -> Journal:

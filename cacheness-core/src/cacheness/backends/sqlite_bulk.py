@@ -114,7 +114,8 @@ def iter_blob_names(connections: Connections) -> Iterator[str]:
     last = -1
     while rows := connections.rows(statement, (last,)):
         for row in rows:
-            yield row[1]
+            if type(row[1]) is str:
+                yield row[1]
         last = rows[-1][0]
 
 
@@ -216,9 +217,10 @@ def iter_summaries(connections: Connections, namespace: str) -> Iterator[dict[st
 
 
 def iter_keys(connections: Connections, namespace: str) -> Iterator[str]:
-    """Every key."""
+    """Every key; what else may stand in its column names nothing."""
     for row in _pages(connections, f"SELECT cache_key, id {_NEXT}", namespace):
-        yield row[0]
+        if type(row[0]) is str:
+            yield row[0]
 
 
 def _pages(connections: Connections, statement: str, namespace: str) -> Iterator[Any]:

@@ -8,13 +8,12 @@ otherwise, and `Condition.matches` has the last word: a function in the same sta
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from cacheness.backends.sqlite_functions import callable_by_sql
-from cacheness.backends.sqlite_rows import COLUMNS, DETAILS
+from cacheness.backends.sqlite_rows import COLUMNS, DETAILS, details_of, load_object
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,9 +89,9 @@ class Selection:
         fields = DETAILS.copy()
         for name, value in zip(self._columns, row, strict=True):
             if name == "details":
-                fields.update(json.loads(value) if value else {})
+                fields.update(details_of(value) if isinstance(value, str) else {})
             elif name == "metadata":
-                fields[name] = json.loads(value) if value else {}
+                fields[name] = load_object(value) if isinstance(value, str) else {}
             else:
                 fields[name] = bool(value) if name == "pinned" else value
         return all(condition.matches(fields) for condition in self._looked_at)

@@ -30,9 +30,11 @@ __all__ = [
     "SCHEMA",
     "WIDTH",
     "described",
+    "details_of",
     "displaced_rows",
     "entry_of",
     "insert_statement",
+    "load_object",
     "plain_row",
     "put_statement",
     "renewed_at",
@@ -102,6 +104,12 @@ DETAILS: dict[str, Any] = {
     "custom_metadata": {},
 }
 """Fields that stand in the JSON object ``details``, where they are not these defaults."""
+
+_DETAIL_TYPES = {
+    name: list if of == () else str if of is None else type(of) for name, of in DETAILS.items()
+}
+_sound_types: set[tuple[type, ...]] = set()
+"""Of the rows that were found to be as they should be, see `sqlite_sound`."""
 
 _MAPPING_DETAILS = tuple(name for name, of in DETAILS.items() if of == {})
 
@@ -286,13 +294,17 @@ def _insert(names: tuple[str, ...]) -> str:
 
 def summary_of(row: Sequence[Any]) -> dict[str, Any]:
     """The columns of `RECORD` as a flat dict of `Entry`'s fields."""
+    if tuple(map(type, row)) not in _sound_types:
+        from cacheness.backends.sqlite_sound import sound_row
+
+        row = sound_row(row, _RECORD, _sound_types)
     summary = dict(zip(_RECORD, row, strict=True))
     details = summary.pop("details")
     metadata = summary["metadata"]
-    summary["metadata"] = _load(metadata) if metadata else {}
+    summary["metadata"] = load_object(metadata) if metadata else {}
     summary["pinned"] = bool(summary["pinned"])
     summary |= DETAILS
-    kept = _load(details) if details else {}
+    kept = details_of(details) if details else {}
     summary |= kept
     for name in _MAPPING_DETAILS:
         if name not in kept:
@@ -306,7 +318,24 @@ def entry_of(row: Sequence[Any], inline: bytes | None = None) -> Entry:
     """The columns of `RECORD`, and a payload, as an entry."""
     from cacheness.entry import build_entry
 
+    if inline is not None and type(inline) is not bytes:
+        inline = b""  # which no checksum matches
     return build_entry(inline=inline, **summary_of(row))
+
+
+def details_of(text: str) -> dict[str, Any]:
+    """[hot] The fields that ``details`` says, of which some may be the work of a stranger."""
+    kept = load_object(text)
+    for name, value in kept.items():
+        if type(value) is not _DETAIL_TYPES.get(name):
+            return {name: value for name, value in kept.items() if _is_sound(name, value)}
+    if "tags" in kept and not all(type(tag) is str for tag in kept["tags"]):
+        del kept["tags"]
+    return kept
+
+
+def _is_sound(name: str, value: object) -> bool:
+    return type(value) is _DETAIL_TYPES.get(name) and name != "tags"
 
 
 def _worth(entry: Entry) -> float:
@@ -346,6 +375,15 @@ def _dump(value: Any) -> str:
 def _load(text: str) -> Any:
     """[hot] What `_dump` was given: orjson would make floats of large integers."""
     return json.loads(text) if text.startswith(" ") else orjson.loads(text)
+
+
+def load_object(text: str) -> dict[str, Any]:
+    """[hot] As `_load`; an empty one where the text is none of `_dump`'s."""
+    try:
+        loaded = _load(text)
+    except (ValueError, RecursionError):
+        return {}
+    return loaded if type(loaded) is dict else {}
 
 
 _PUT_PLAIN = put_statement(_ALWAYS, _REMAINS)

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
         def hexdigest(self) -> str: ...
 
 
-__all__ = ["FAST", "Checksum", "checksum_of", "taken_in"]
+__all__ = ["ALGORITHMS", "FAST", "Checksum", "checksum_of", "taken_in"]
 
 _APART = 16 << 20
 """From this size a buffer is worth a thread for its checksum."""
 FAST = "xxh3-128:"
 """How the checksums that find accidents begin."""
 _STRONG = "blake3:"
+ALGORITHMS = (FAST, _STRONG)
+"""How all that are known begin."""
 
 
 class Checksum:

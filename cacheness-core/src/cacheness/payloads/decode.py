@@ -66,11 +66,11 @@ class Decoder:
         loads = self._plain.get(name) or self._plain_loads(name)
         if loads is None:
             return missing
-        if FAST + xxh3_128_hexdigest(payload) != checksum and (
-            checksum_of(payload, checksum) != checksum
-        ):
-            return missing
         try:
+            if FAST + xxh3_128_hexdigest(payload) != checksum and (
+                checksum_of(payload, checksum) != checksum
+            ):
+                return missing
             return loads(memoryview(payload), EMPTY, self._plain_context)
         except BaseException as error:
             if ends_the_caller(error):

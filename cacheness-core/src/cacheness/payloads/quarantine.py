@@ -53,8 +53,10 @@ def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -
 
 
 def _write(folder: Folder, name: str, content: Iterable[Buffer], mode: int) -> None:
+    with suppress(FileNotFoundError):
+        folder.unlink(name)  # it may be another name of a file elsewhere
     with (
-        folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode) as opened,
+        folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as opened,
         open(opened.number, "wb", closefd=False) as file,
     ):
         file.writelines(content)

@@ -15,7 +15,7 @@ from cacheness.errors import (
     SignatureError,
 )
 from cacheness.payloads.buffers import MAPPED, checked_size, decompressed, private_buffer
-from cacheness.payloads.checksum import Checksum, checksum_of, taken_in
+from cacheness.payloads.checksum import ALGORITHMS, Checksum, checksum_of, taken_in
 from cacheness.payloads.context import EMPTY, GetContext
 from cacheness.payloads.limits import check_declared
 from cacheness.payloads.refusals import (
@@ -226,9 +226,12 @@ class Reading:
 
     def _must_compare(self) -> bool:
         decoder = self._decoder
-        if self._signed or decoder.verify == "always":
-            return True
-        return decoder.verify == "open" and self._generation not in decoder.verified
+        compare = self._signed or decoder.verify == "always"
+        if not compare:
+            compare = decoder.verify == "open" and self._generation not in decoder.verified
+        if compare and not self._checksum.startswith(ALGORITHMS):
+            raise BlobCorruptedError(f"entry {self._cache_key}: its checksum is none")
+        return compare
 
     def _compared(self, checksum: Checksum | None) -> None:
         if checksum is None:
@@ -438,7 +441,7 @@ def _mapping(metadata: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
 
         try:
             loaded = json.loads(metadata)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UndecodableError from error
         return loaded if isinstance(loaded, dict) else EMPTY
     return metadata

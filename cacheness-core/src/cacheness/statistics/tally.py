@@ -87,11 +87,14 @@ _days: dict[int, str] = {}
 
 
 def day_of(at: float) -> str:
-    """The UTC day of a time, such as ``2026-01-31``."""
-    number = int(at // 86_400)
-    day = _days.get(number)
-    if day is None:
-        day = _days[number] = strftime("%Y-%m-%d", gmtime(at))
+    """The UTC day of a time, such as ``2026-01-31``; empty where it is in no calendar."""
+    try:
+        number = int(at // 86_400)
+        day = _days.get(number)
+        if day is None:
+            day = _days[number] = strftime("%Y-%m-%d", gmtime(at))
+    except (ValueError, OverflowError, OSError):
+        return ""
     return day
 
 

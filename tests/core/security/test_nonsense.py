@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""An entry whose record is nonsense is a miss, and keeps nobody from the other entries."""
+
+import os
+import sqlite3
+import warnings
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from tests.core.security.hostile import change
+
+from cacheness import CachenessError, UnifiedCache, cached
+from cacheness.backends.sqlite_rows import COLUMNS
+
+KEY = b"the key of this test"
+NONSENSE = (
+    None,
+    -(2**40),
+    2**63 - 1,
+    1.5,
+    float("inf"),
+    "../../x\N{BELL}",
+    "0123456789abcdef:\N{BELL}",
+    b"\x00\xff",
+    '{"params":1,"tags":[1],"key_parts":[],"description":[1],"x":1}',
+    " " + "[" * 100_000,
+)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A closed cache of a plain entry, a signed one, a blob, and one with parameters."""
+    directory = tmp_path / "cache"
+    with UnifiedCache(directory, signing_key=KEY) as cache:
+        cache.put({"a": 1}, "plain")
+        cache.put({1, 2}, "signed")
+        cache.put(np.arange(20_000), "blob")
+        cache.put("by", of=1)
+    return directory
+
+
+def ask(cache, key, other):
+    """Everything that reads an entry or goes through all of them; each may only say no."""
+
+    @cached(cache=cache)
+    def function(of):
+        return [of]
+
+    for step in (
+        lambda: cache.get(key),
+        lambda: cache.get_batch([key, "signed"]),
+        lambda: cache.get(key, mmap=True),
+        lambda: cache.get(key, ttl_seconds=5),
+        lambda: cache.get_with_metadata(key),
+        lambda: cache.open(key),
+        lambda: cache.exists(key),
+        lambda: (len(cache), list(cache), list(cache.entries())),
+        lambda: cache.query_meta(of=1),
+        lambda: list(cache.entries(entry__created_at__gt=0, tags__contains="x")),
+        lambda: cache.delete_where(lambda _: False),
+        lambda: (str(cache.stats()), cache._repr_html_()),
+        lambda: str(function.cache_explain(1)),
+        lambda: cache.verify_integrity(),
+        lambda: cache.copy_to(other),
+        lambda: cache.touch(key),
+        lambda: cache.touch_batch(of=1),
+        lambda: cache.update_entry(key, description="new"),
+        lambda: cache.update_data({"a": 2}, key),
+        lambda: cache.verify_integrity(repair=True),
+        lambda: cache.pop(key),
+    ):
+        with suppress(CachenessError):
+            step()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("column", [name for name in COLUMNS if name not in ("namespace", "worth")])
+def test_whatever_a_column_holds_costs_at_most_that_entry(directory, tmp_path, column):
+    key = {"blob": "blob", "blob_store": "blob", "signature": "signed"}.get(column, "plain")
+    with (
+        UnifiedCache(directory, signing_key=KEY) as cache,
+        UnifiedCache(tmp_path / "other", signing_key=KEY) as other,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        for value in NONSENSE:
+            for of in {key, "signed"}:
+                cache.put({1, 2}, of) if of == "signed" else cache.put(np.arange(20_000), of)
+                if of == "plain":
+                    cache.put({"a": 1}, of)
+                with suppress(sqlite3.IntegrityError):
+                    change(
+                        directory, f"UPDATE entries SET {column} = ? WHERE cache_key = ?", value, of
+                    )
+                ask(cache, of, other)
+                assert cache.get(of=1) == "by"
+        cache.put({"a": 1}, key)
+        assert cache[key] == {"a": 1}
+
+
+@pytest.mark.parametrize("nonsense", ["xxh3-128", "", "md5:00", "blake3"])
+def test_a_checksum_of_no_known_kind_is_none(directory, nonsense):
+    change(directory, "UPDATE entries SET checksum = ? WHERE cache_key = 'plain'", nonsense)
+    with UnifiedCache(directory) as cache, pytest.warns(Warning, match="quarantine"):
+        assert cache.get("plain") is None
+
+
+def test_what_is_quarantined_overwrites_no_file_that_has_another_name(directory, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    with UnifiedCache(directory) as cache:
+        generation = cache.get_entry("plain").generation
+        (directory / "quarantine").mkdir()
+        for ending in ("json", "payload"):
+            os.link(precious, directory / "quarantine" / f"{generation:016x}.{ending}")
+        change(directory, "UPDATE entries SET checksum = 'xxh3-128:00' WHERE cache_key = 'plain'")
+        with pytest.warns(Warning, match="quarantine"):
+            assert cache.get("plain") is None
+    assert precious.read_text() == "precious"
+    assert (directory / "quarantine" / f"{generation:016x}.payload").read_bytes() == b'{"a":1}'
