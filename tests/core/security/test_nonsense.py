@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.core.security.hostile import change
 
-from cacheness import CachenessError, UnifiedCache, cached
+from cacheness import CachenessError, SecurityWarning, UnifiedCache, cached
 from cacheness.backends.sqlite_rows import COLUMNS
 
 KEY = b"the key of this test"
@@ -119,3 +119,23 @@ def test_what_is_quarantined_overwrites_no_file_that_has_another_name(directory,
             assert cache.get("plain") is None
     assert precious.read_text() == "precious"
     assert (directory / "quarantine" / f"{generation:016x}.payload").read_bytes() == b'{"a":1}'
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+@pytest.mark.parametrize("name", ["cacheness.json", "store-id"])
+def test_a_pipe_in_the_place_of_a_file_is_waited_for_by_nobody(directory, name):
+    (directory / name).unlink(missing_ok=True)
+    os.mkfifo(directory / name)
+
+    with pytest.raises(CachenessError, match="is no file"), UnifiedCache(directory) as cache:
+        cache.put(np.arange(30_000), "new")
+
+
+def test_a_signature_that_is_no_ascii_is_wrong(directory):
+    change(
+        directory,
+        "UPDATE entries SET signature = substr(signature, 1, instr(signature, ':')) || 'é' "
+        "WHERE cache_key = 'signed'",
+    )
+    with UnifiedCache(directory, signing_key=KEY) as cache, pytest.warns(SecurityWarning):
+        assert cache.get("signed") is None

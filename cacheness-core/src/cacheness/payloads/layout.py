@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 from cacheness.errors import BackendUnavailableError, ConfigError
 
@@ -50,8 +51,7 @@ def make_directory(directory: str, config: CacheConfig) -> None:
             ``./.cacheness`` that belongs to another user.
     """
     try:
-        with open(f"{directory}/{_MARKER}", "rb") as file:
-            marker = file.read(4096)
+        marker = _read_file(f"{directory}/{_MARKER}", 4096)
     except FileNotFoundError:
         marker = b""
     except OSError as error:
@@ -110,8 +110,7 @@ def store_id(directory: str, config: CacheConfig) -> str:
         if not config.read_only and not os.path.exists(path):
             make_directory(directory, config)
             write_new_file(path, os.urandom(16).hex().encode(), file_mode(config))
-        with open(path, encoding="ascii") as file:
-            return file.read(64)
+        return _read_file(path, 64).decode("ascii")
     except FileNotFoundError:
         return ""
     except (OSError, ValueError) as error:
@@ -169,6 +168,19 @@ def _link(temporary: str, path: str) -> bool:
         with open(temporary, "rb") as source, open(target, "wb") as file:
             file.write(source.read())
     return True
+
+
+def _read_file(path: str, most: int) -> bytes:
+    """The first bytes of a file; of nothing else that somebody may have put in its place."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is no file")
+        return file.read(most)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without a wait for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_owner(directory: str) -> None:
