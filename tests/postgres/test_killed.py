@@ -32,6 +32,9 @@ CASES = [
     ("Expire", LARGE, "postgres"),
     ("Import", LARGE, "postgres"),
     ("Import", LARGE, "file"),
+    ("Copy", LARGE, "postgres"),
+    ("Copy", LARGE, "file"),
+    ("Compute", LARGE, "postgres"),
     ("Adopt", LARGE, "postgres"),
     ("Repair", LARGE, "file"),
 ]

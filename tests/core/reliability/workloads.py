@@ -245,6 +245,23 @@ class Import(Workload):
         return {**self.before(size), **new}
 
 
+class Copy(Import):
+    """The same, straight from the other cache."""
+
+    def run(self, cache, size, directory):
+        namespace = os.environ.get("CACHENESS_NAMESPACE", "") + "source"
+        with opened(f"{directory}-source", "postgres", namespace=namespace) as source:
+            source.copy_to(cache)
+
+
+class Compute(Put):
+    """A miss, which one process computes while the others wait; then the same once more."""
+
+    def run(self, cache, size, directory):
+        for _ in range(2):
+            assert cache.get_or_compute(lambda: value("n", size), "new") == value("n", size)
+
+
 class Adopt(Workload):
     """Results of older code, renamed to those of the newer."""
 
@@ -352,6 +369,8 @@ WORKLOADS = {
         Repair,
     )
 }
+
+WORKLOADS_ON_SERVERS = {**WORKLOADS, "Copy": Copy(), "Compute": Compute()}
 
 
 def cases(backend):
