@@ -14,13 +14,7 @@ from _thread import _local, allocate_lock, get_ident
 from time import monotonic, sleep
 from weakref import WeakSet
 
-__all__ = [
-    "Alone",
-    "Statements",
-    "is_waited_for",
-    "let_parent_go_on",
-    "statements_of_this_thread",
-]
+__all__ = ["Alone", "Statements", "statements_of_this_thread"]
 
 _LONGEST_WAIT = 5.0
 """Seconds of that wait at most: a statement may itself be waiting for another process."""
@@ -90,20 +84,15 @@ def is_pausing() -> bool:
 class Alone:
     """A context in which no other thread is inside a statement, if they come to an end in time.
 
-    One object serves one thread at a time. A signal handler may enter another one in between.
+    One object serves one thread at a time.
     """
 
-    __slots__ = ("_outer", "_turn")
+    __slots__ = ("_has_turn",)
 
     def __enter__(self) -> None:
         global _alone
-        me = get_ident()
-        self._outer = me if _alone == me else 0
-        # In a child that was forked in between, it is not the one of that name any more.
-        self._turn = None if self._outer else _turn
-        if self._turn is not None and not self._turn.acquire(timeout=_LONGEST_WAIT):
-            self._turn = None
-        _alone = me
+        self._has_turn = _turn.acquire(timeout=_LONGEST_WAIT)
+        _alone = get_ident()
         mine = statements_of_this_thread()
         deadline = monotonic() + _LONGEST_WAIT
         while monotonic() < deadline:
@@ -113,67 +102,29 @@ class Alone:
 
     def __exit__(self, *exception: object) -> None:
         global _alone
-        _alone = self._outer
-        if self._turn is not None:
-            self._turn.release()
+        _alone = 0
+        if self._has_turn:
+            _turn.release()
 
 
-_forks: list[tuple[Alone, tuple[int, int] | None]] = []
-"""Those under way: a signal handler may fork while its thread is about to. With the pipe whose
-end the parent waits for."""
-
-
-def is_waited_for() -> bool:
-    """Whether the parent pauses until `let_parent_go_on`; asked in a child that was just made."""
-    return bool(_forks) and _forks[-1][1] is not None
-
-
-def let_parent_go_on() -> None:
-    """Say that nothing of the parent's is used any more; called in a child."""
-    while _forks:
-        for descriptor in _forks.pop()[1] or ():
-            os.close(descriptor)
+_fork = Alone()
 
 
 def _before_fork() -> None:
-    alone, pipe = Alone(), None
-    alone.__enter__()
-    if statements_of_this_thread().depth:
-        try:
-            pipe = os.pipe()
-        except OSError:
-            pipe = None  # then the child does without the file
-    _forks.append((alone, pipe))
+    _fork.__enter__()
 
 
 def _after_fork_in_parent() -> None:
-    alone, pipe = _forks.pop()
-    try:
-        if pipe is not None:
-            _wait_for_child(*pipe)
-    finally:
-        alone.__exit__()
-
-
-def _wait_for_child(reading: int, writing: int) -> None:
-    """Wait until the child has closed the pipe, or has come to its end."""
-    from select import select
-
-    os.close(writing)
-    try:
-        select([reading], [], [], _LONGEST_WAIT)
-    finally:
-        os.close(reading)
+    _fork.__exit__()
 
 
 def _after_fork_in_child() -> None:
     global _alone, _turn
     _alone, _turn = 0, allocate_lock()
-    # The marks of threads that the child does not have are left as they were, which tells
-    # where each was.
     mine = statements_of_this_thread()
-    _threads.clear()
-    _threads.add(mine)
+    for mark in list(_threads):
+        if mark is not mine:
+            mark.depth = 0
 
 
 if hasattr(os, "register_at_fork"):
