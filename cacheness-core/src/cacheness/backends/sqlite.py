@@ -135,9 +135,7 @@ class SQLiteBackend(MetadataBackend):
 
     def find(self, cache_key: str) -> StoredPayload | None:
         row: StoredPayload | None = self._row(_FIND, (cache_key, self._namespace))
-        if row is None or tuple(map(type, row)) in _sound_types:
-            return row
-        return _sound(row)
+        return None if row is None else _sound(row)
 
     def find_many(self, cache_keys: Sequence[str]) -> dict[str, StoredPayload]:
         import json
@@ -376,6 +374,10 @@ class SQLiteBackend(MetadataBackend):
 
 
 def _sound(row: Any) -> StoredPayload:
+    """[hot] The row; what is of a wrong type in it is replaced."""
+    if tuple(map(type, row)) in _sound_types:
+        sound: StoredPayload = row
+        return sound
     from cacheness.backends.sqlite_sound import sound_row
 
     return tuple(sound_row(row, _FOUND_COLUMNS, _sound_types))
