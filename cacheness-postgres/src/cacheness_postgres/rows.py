@@ -87,7 +87,7 @@ FOUND = (
     "generation, handler, handler_version, compressor, checksum, signature, expires_at, metadata, "
     "inline, blob, blob_store, stored_bytes, logical_bytes, prefix, renewed_at, distribution, exact"
 )
-"""What a read needs, in the order of `cacheness.backends.base.StoredPayload`."""
+"""What a read needs, in the order of `cacheness.backends.shapes.StoredPayload`."""
 
 TIMES = frozenset({"created_at", "renewed_at", "accessed_at", "expires_at", "stale_until"})
 """Fields that are points in time, which are kept by the server's clock."""

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 from _thread import RLock, _local
+from operator import attrgetter
 from stat import S_ISREG
 from weakref import finalize
 
@@ -36,6 +37,7 @@ _MAPPED = 0x7FFF0000 if sys.maxsize > 2**32 else 0
 """Bytes of the file that are read in place, the most that SQLite takes: a get among a
 million entries then costs 1.2 times one among a thousand, not twice that."""
 
+_ROWCOUNT = attrgetter("rowcount")
 _FIRST_PAGES = 100
 """Pages after which a process looks at the log that it found."""
 
@@ -118,53 +120,13 @@ class Connections:
 
         Where it changes something, ``pages`` says how many pages of the file, roughly.
         """
-        local = self.local
-        try:
-            inside = local.inside
-        except AttributeError:
-            self.connect()
-            inside = local.inside
-        cursors = local.cursors
-        outside = inside.depth and self._end_deserted()
-        try:
-            inside.depth = outside + 1
-            if is_pausing():
-                inside.wait()
-            cursor = cursors.pop() if cursors else local.connection.cursor()
-            rows: list[Any] = cursor.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            connection = local.connection
-            rows = self.retried(error, lambda: connection.execute(statement, values).fetchall())
-        else:
-            cursors.append(cursor)
-        finally:
-            inside.depth = outside
+        rows: list[Any] = self._run(statement, values, sqlite3.Cursor.fetchall)
         self.wrote(pages)
         return rows
 
     def change(self, statement: str, values: Row, pages: int = 2) -> int:
         """[hot] Change rows by one statement, a transaction of its own; give their number."""
-        local = self.local
-        try:
-            inside = local.inside
-        except AttributeError:
-            self.connect()
-            inside = local.inside
-        cursors = local.cursors
-        outside = inside.depth and self._end_deserted()
-        try:
-            inside.depth = outside + 1
-            if is_pausing():
-                inside.wait()
-            cursor = cursors.pop() if cursors else local.connection.cursor()
-            changed: int = cursor.execute(statement, values).rowcount
-        except sqlite3.Error as error:
-            connection = local.connection
-            changed = self.retried(error, lambda: connection.execute(statement, values).rowcount)
-        else:
-            cursors.append(cursor)
-        finally:
-            inside.depth = outside
+        changed: int = self._run(statement, values, _ROWCOUNT)
         self.wrote(pages)
         return changed
 
@@ -174,33 +136,41 @@ class Connections:
         Returns:
             The columns that it handed to ``displaced``, so many, of the row that was there.
         """
+        displaced = self.mine().displaced
+        mark = len(displaced)
+        try:
+            self._run(statement, values, _ROWCOUNT)
+        finally:
+            handed = displaced[mark:]
+            del displaced[mark:]
+        self.wrote(pages)
+        # The last, where the statement had to be tried again.
+        return tuple(handed[-width:]) if handed else None
+
+    def _run(self, statement: str, values: Row, outcome: Callable[[sqlite3.Cursor], Any]) -> Any:
+        """[hot] What becomes of one statement, on a cursor of this thread, as in `row`."""
         local = self.local
         try:
             inside = local.inside
         except AttributeError:
             self.connect()
             inside = local.inside
-        cursors, displaced = local.cursors, local.displaced
-        mark = len(displaced)
+        cursors = local.cursors
         outside = inside.depth and self._end_deserted()
         try:
             inside.depth = outside + 1
             if is_pausing():
                 inside.wait()
             cursor = cursors.pop() if cursors else local.connection.cursor()
-            cursor.execute(statement, values)
+            given = outcome(cursor.execute(statement, values))
         except sqlite3.Error as error:
             connection = local.connection
-            self.retried(error, lambda: connection.execute(statement, values))
+            given = self.retried(error, lambda: outcome(connection.execute(statement, values)))
         else:
             cursors.append(cursor)
         finally:
             inside.depth = outside
-            handed = displaced[mark:]
-            del displaced[mark:]
-        self.wrote(pages)
-        # The last, where the statement had to be tried again.
-        return tuple(handed[-width:]) if handed else None
+        return given
 
     def transaction(self, pages: int = 2, *, timeout: float | None = None) -> Transaction:
         """A context in which all statements succeed or none; gives what executes them.
