@@ -174,7 +174,7 @@ def _read_file(path: str, most: int) -> bytes:
     """The first bytes of a file; of nothing else that somebody may have put in its place."""
     with open(path, "rb", opener=_open_at_once) as file:
         if not S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path} is no file")
+            raise OSError(f"{path} is no file, but a pipe or a device: remove it")
         return file.read(most)
 
 

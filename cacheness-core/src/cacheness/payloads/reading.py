@@ -226,11 +226,15 @@ class Reading:
 
     def _must_compare(self) -> bool:
         decoder = self._decoder
-        compare = self._signed or decoder.verify == "always"
-        if not compare:
-            compare = decoder.verify == "open" and self._generation not in decoder.verified
+        compare = (
+            self._signed
+            or decoder.verify == "always"
+            or (decoder.verify == "open" and self._generation not in decoder.verified)
+        )
         if compare and not self._checksum.startswith(ALGORITHMS):
-            raise BlobCorruptedError(f"entry {self._cache_key}: its checksum is none")
+            raise BlobCorruptedError(
+                f"entry {self._cache_key} has a checksum of no known kind: put it anew"
+            )
         return compare
 
     def _compared(self, checksum: Checksum | None) -> None:
