@@ -8,11 +8,17 @@ import os
 import sqlite3
 import sys
 from _thread import RLock, _local
+from functools import partial
 from operator import attrgetter
 from stat import S_ISREG
 from weakref import finalize
 
-from cacheness.backends.statements import Alone, is_pausing, statements_of_this_thread
+from cacheness.backends.statements import (
+    Alone,
+    is_pausing,
+    let_parent_go_on,
+    statements_of_this_thread,
+)
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
 from cacheness.forks import renew_in_child
 
@@ -37,14 +43,12 @@ _MAPPED = 0x7FFF0000 if sys.maxsize > 2**32 else 0
 """Bytes of the file that are read in place, the most that SQLite takes: a get among a
 million entries then costs 1.2 times one among a thousand, not twice that."""
 
+_CLOSED = {("Cannot operate on a closed database.",), ("Cannot operate on a closed cursor.",)}
 _ROWCOUNT = attrgetter("rowcount")
 _FIRST_PAGES = 100
 """Pages after which a process looks at the log that it found."""
 
-_abandoned: list[object] = []
-"""A forked child keeps its parent's connections here, unclosed: closing one would release
-locks and checkpoint a log that are the parent's."""
-_left: list[tuple[sqlite3.Connection, Statements]] = []
+_left: list[tuple[str, sqlite3.Connection, Statements]] = []
 """Connections that were in use when their cache was closed, with the marks of their threads."""
 
 
@@ -79,6 +83,8 @@ class Connections:
         self._lock = RLock()
         self._connections: dict[int, tuple[sqlite3.Connection, Statements]] = {}
         self._ended: list[int] = []
+        self._opened: list[sqlite3.Connection] = []
+        """The connections that are being set up."""
         self._own_connections()
         self._closed = False
         renew_in_child(self)
@@ -96,7 +102,7 @@ class Connections:
         try:
             inside = local.inside
         except AttributeError:
-            self.connect()
+            local = self.connect()
             inside = local.inside
         cursors = local.cursors
         outside = inside.depth and self._end_deserted()
@@ -153,7 +159,7 @@ class Connections:
         try:
             inside = local.inside
         except AttributeError:
-            self.connect()
+            local = self.connect()
             inside = local.inside
         cursors = local.cursors
         outside = inside.depth and self._end_deserted()
@@ -237,6 +243,11 @@ class Connections:
             return interrupt
         if self._closed:
             return CacheClosedError("the cache is closed")
+        if isinstance(error, sqlite3.ProgrammingError) and error.args in _CLOSED:
+            return BackendUnavailableError(
+                f"{self.path} can't be used for what was begun before this process was forked, "
+                "and goes on in its parent; try again"
+            )
         if is_busy(error):
             return BackendUnavailableError(
                 f"{self.path} was locked by another process for {self.timeout:g} s; "
@@ -291,10 +302,7 @@ class Connections:
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
-        try:
-            connection: sqlite3.Connection = self.local.connection
-        except AttributeError:
-            connection = self.connect()
+        connection: sqlite3.Connection = self.mine().connection
         return connection
 
     def mine(self) -> Any:
@@ -304,9 +312,7 @@ class Connections:
         then this object has no connection any more.
         """
         local = self.local
-        if not hasattr(local, "connection"):
-            self.connect()
-        return local
+        return local if hasattr(local, "connection") else self.connect()
 
     def function(self, name: str, arguments: int, function: Callable[..., Any]) -> None:
         """Have this thread's statements know a function, which gives the same for the same."""
@@ -322,8 +328,8 @@ class Connections:
             raise self.failure(error) from error
         setattr(local, name, True)
 
-    def connect(self) -> sqlite3.Connection:
-        """Open this thread's connection."""
+    def connect(self) -> Any:
+        """Open this thread's connection; give what `mine` does."""
         inside = statements_of_this_thread()
         displaced: list[object] = []
         outside = inside.depth
@@ -334,10 +340,12 @@ class Connections:
                     raise CacheClosedError("the cache is closed")
                 local = self.local  # which a close replaces
                 before = self._identity()
+                self._check_inherited(before)
                 connection = self.open(displaced)
                 identity = before or self._identity()
                 self._close_those_of_ended_threads()
                 self._connections[id(connection)] = connection, inside
+                self._opened.clear()
         finally:
             inside.depth = outside
         local.displaced, local.identity = displaced, identity
@@ -346,16 +354,21 @@ class Connections:
         # Goes with the thread, which says that its connection is nobody's any more.
         local.thread = _Thread()
         finalize(local.thread, self._ended.append, id(connection)).atexit = False
-        return connection
+        return local
 
     def open(self, displaced: list[object]) -> sqlite3.Connection:
         """Open a connection that is the caller's; what a put replaces goes to the list."""
         if self.read_only and self._is_unchanging() and os.path.exists(self.path):
             from cacheness.backends.sqlite_unchanging import Unchanging
 
-            unchanging: Any = Unchanging(self.path, lambda: self._open(displaced))
+            unchanging: Any = Unchanging(self.path, lambda: self._open_anew(displaced))
             return unchanging  # type: ignore[no-any-return]  # stands for a connection
         return self._open(displaced)
+
+    def _open_anew(self, displaced: list[object]) -> sqlite3.Connection:
+        connection = self._open(displaced)
+        self._opened.remove(connection)  # it locks nothing, as the file never changes
+        return connection
 
     def _open(self, displaced: list[object]) -> sqlite3.Connection:
         """As `open`.
@@ -365,13 +378,16 @@ class Connections:
         """
         _check_files(self.path)
         try:
-            connection = sqlite3.connect(
-                self._uri(),
+            connect = partial(
+                sqlite3.connect,
                 uri=True,
                 timeout=self.timeout,
                 isolation_level=None,
                 check_same_thread=False,
             )
+            # Opened and noted by one call of C: a fork comes before both or after both.
+            self._opened.extend(map(connect, (self._uri(),)))
+            connection = self._opened[-1]
             try:
                 self._set_up(connection)
             except BaseException:
@@ -451,19 +467,39 @@ class Connections:
         self._finalizer()  # without the lock, for which those may wait whom it waits for
 
     def after_fork(self) -> None:
-        """In a child: leave the parent's connections alone; each thread opens its own."""
+        """In a child: close the parent's connections; each thread opens its own."""
         self._finalizer.detach()
-        _abandoned.append((self.local, self._connections))
+        local, mine = self.local, statements_of_this_thread()
+        inherited = [*self._connections.values(), *((opened, mine) for opened in self._opened)]
         self.local, self._connections, self._lock = _local(), {}, RLock()
-        self._ended = []
+        self._ended, self._opened = [], []
         self._own_connections()
+        if not inherited:
+            return
+        from cacheness.backends.sqlite_inherited import close_inherited
+
+        if hasattr(local, "watch"):
+            local.watch.descriptor = None  # another file may get the number
+        for cursor in getattr(local, "cursors", ()):
+            cursor.close()  # else it would keep its connection
+        close_inherited(self.path, inherited)
+
+    def _check_inherited(self, identity: tuple[int, int] | None) -> None:
+        """Refuse to open the file beside a connection that is the parent's."""
+        inherited = sys.modules.get("cacheness.backends.sqlite_inherited")
+        if inherited is not None and identity in inherited.lost:
+            raise BackendUnavailableError(
+                f"{self.path} can't be used in this process, which was forked in the middle of a "
+                "statement of SQLite's; fork outside the functions that SQL calls, or start a "
+                "new process instead"
+            )
 
     def _own_connections(self) -> None:
         """Have the connections closed when this object is dropped without `close`.
 
         Not at exit, when buffered hits are still to be written.
         """
-        self._finalizer = finalize(self, _close, self._connections)
+        self._finalizer = finalize(self, _close, self.path, self._connections)
         self._finalizer.atexit = False
 
     # --- the file ---------------------------------------------------------------------
@@ -528,33 +564,40 @@ class _Thread:
     __slots__ = ("__weakref__",)
 
 
-def _close(connections: dict[int, tuple[sqlite3.Connection, Statements]]) -> None:
+def _close(path: str, connections: dict[int, tuple[sqlite3.Connection, Statements]]) -> None:
     """Close them, but for those that are still in use: these are closed another time."""
     if not connections:
         return
     with Alone():
         while connections:
-            _left.append(connections.popitem()[1])
+            _left.append((path, *connections.popitem()[1]))
         _close_left()
 
 
 def _close_left() -> None:
     mine = statements_of_this_thread()
     for held in list(_left):
-        connection, inside = held
+        _, connection, inside = held
         if inside is mine or not inside.depth:
             _left.remove(held)
             connection.close()
 
 
-def _abandon_left() -> None:
-    _abandoned.extend(_left)
-    _left.clear()
+def _after_fork() -> None:
+    """In a child, after each `Connections.after_fork`."""
+    try:
+        while _left:
+            from cacheness.backends.sqlite_inherited import close_inherited
+
+            path, connection, mark = _left.pop()
+            close_inherited(path, [(connection, mark)])
+    finally:
+        let_parent_go_on()
 
 
 atexit.register(_close_left)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_left)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _check_files(path: str) -> None:

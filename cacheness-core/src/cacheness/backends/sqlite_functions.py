@@ -9,11 +9,14 @@ from threading import get_ident
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any
 
-__all__ = ["callable_by_sql", "interrupt_behind"]
+__all__ = ["callable_by_sql", "interrupt_behind", "is_called_by"]
 
 _RAISED = "user-defined function raised exception"
+_callers: set[object] = set()
+"""The code of what SQL calls, once it called some."""
 _raised: dict[int, BaseException] = {}
 """What a thread's last call raised, until it is asked for."""
 
@@ -28,7 +31,17 @@ def callable_by_sql(function: Callable[..., Any]) -> Callable[..., Any]:
             _raised[get_ident()] = error
             raise
 
+    _callers.add(call.__code__)
     return call
+
+
+def is_called_by(frame: FrameType | None) -> bool:
+    """Whether SQL called what led to this frame, and so is in the middle of a statement."""
+    while frame is not None:
+        if frame.f_code in _callers:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def interrupt_behind(error: BaseException | None) -> BaseException | None:

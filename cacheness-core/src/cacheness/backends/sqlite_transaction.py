@@ -86,8 +86,11 @@ class Transaction:
             try:
                 failed = self._end(error)
             finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                try:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                except sqlite3.ProgrammingError:
+                    pass  # closed, in a child that was forked in between
         finally:
             self._local.owner = None
             self._inside.depth = self._outside

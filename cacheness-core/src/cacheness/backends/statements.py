@@ -14,7 +14,14 @@ from _thread import _local, allocate_lock, get_ident
 from time import monotonic, sleep
 from weakref import WeakSet
 
-__all__ = ["Alone", "Statements", "statements_of_this_thread"]
+__all__ = [
+    "Alone",
+    "Statements",
+    "is_waited_for",
+    "let_parent_go_on",
+    "statements_of_this_thread",
+    "was_inside",
+]
 
 _LONGEST_WAIT = 5.0
 """Seconds of that wait at most: a statement may itself be waiting for another process."""
@@ -84,47 +91,104 @@ def is_pausing() -> bool:
 class Alone:
     """A context in which no other thread is inside a statement, if they come to an end in time.
 
-    One object serves one thread at a time.
+    One object serves one thread at a time. A signal handler may enter another one in between.
     """
 
-    __slots__ = ("_has_turn",)
+    __slots__ = ("_outer", "_turn", "inside")
+    inside: list[Statements]
+    """The marks of the threads that came to no end in time."""
 
     def __enter__(self) -> None:
         global _alone
-        self._has_turn = _turn.acquire(timeout=_LONGEST_WAIT)
-        _alone = get_ident()
+        me = get_ident()
+        self._outer = me if _alone == me else 0
+        # In a child that was forked in between, it is not the one of that name any more.
+        self._turn = None if self._outer else _turn
+        if self._turn is not None and not self._turn.acquire(timeout=_LONGEST_WAIT):
+            self._turn = None
+        _alone = me
         mine = statements_of_this_thread()
         deadline = monotonic() + _LONGEST_WAIT
-        while monotonic() < deadline:
-            if not any(mark.depth for mark in list(_threads) if mark is not mine):
+        while True:
+            self.inside = [mark for mark in list(_threads) if mark.depth and mark is not mine]
+            if not self.inside or monotonic() >= deadline:
                 return
             sleep(_PAUSE)
 
     def __exit__(self, *exception: object) -> None:
         global _alone
-        _alone = 0
-        if self._has_turn:
-            _turn.release()
+        _alone = self._outer
+        if self._turn is not None:
+            self._turn.release()
 
 
-_fork = Alone()
+_forks: list[tuple[Alone, tuple[int, int] | None]] = []
+"""Those under way: a signal handler may fork while its thread is about to. With the pipe whose
+end the parent waits for."""
+
+
+def is_waited_for() -> bool:
+    """Whether the parent pauses until `let_parent_go_on`; asked in a child that was just made."""
+    return bool(_forks) and _forks[-1][1] is not None
+
+
+def was_inside(mark: Statements) -> bool:
+    """Whether its thread was inside a statement as this process was forked; asked in a child.
+
+    The marks of other threads do not tell: whoever lets the fork go first sets its own for a
+    moment, each time that it looks.
+    """
+    if mark is statements_of_this_thread():
+        return mark.depth > 0
+    return any(mark in alone.inside for alone, _ in _forks)
+
+
+def let_parent_go_on() -> None:
+    """Say that nothing of the parent's is used any more; called in a child."""
+    while _forks:
+        for descriptor in _forks.pop()[1] or ():
+            os.close(descriptor)
 
 
 def _before_fork() -> None:
-    _fork.__enter__()
+    alone, pipe = Alone(), None
+    alone.__enter__()
+    if statements_of_this_thread().depth:
+        try:
+            pipe = os.pipe()
+        except OSError:
+            pipe = None  # then the child does without the file
+    _forks.append((alone, pipe))
 
 
 def _after_fork_in_parent() -> None:
-    _fork.__exit__()
+    alone, pipe = _forks.pop()
+    try:
+        if pipe is not None:
+            _wait_for_child(*pipe)
+    finally:
+        alone.__exit__()
+
+
+def _wait_for_child(reading: int, writing: int) -> None:
+    """Wait until the child has closed the pipe, or has come to its end."""
+    from select import poll
+
+    os.close(writing)
+    try:
+        end = poll()
+        end.register(reading)
+        end.poll(_LONGEST_WAIT * 1000)
+    finally:
+        os.close(reading)
 
 
 def _after_fork_in_child() -> None:
     global _alone, _turn
     _alone, _turn = 0, allocate_lock()
     mine = statements_of_this_thread()
-    for mark in list(_threads):
-        if mark is not mine:
-            mark.depth = 0
+    _threads.clear()
+    _threads.add(mine)
 
 
 if hasattr(os, "register_at_fork"):
