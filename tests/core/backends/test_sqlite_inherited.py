@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -100,6 +101,7 @@ def test_a_child_that_is_forked_within_a_transaction_leaves_it_to_its_parent(cac
     assert cache.verify_integrity().ok
 
 
+@pytest.mark.slow
 def test_a_child_does_without_a_transaction_that_is_partly_in_the_log(cache):
     statement = "INSERT INTO notes(namespace, kind, name, value) VALUES ('', 'k', ?, ?)"
     with connections_of(cache).transaction() as execute:
@@ -110,7 +112,7 @@ def test_a_child_does_without_a_transaction_that_is_partly_in_the_log(cache):
         assert "forked in the middle" in put_in_child(cache)
 
     assert len(cache.engine.backend.read_notes("k")) == 100
-    with sqlite3.connect(f"{cache.config.cache_dir}/metadata.sqlite3") as beside:
+    with closing(sqlite3.connect(f"{cache.config.cache_dir}/metadata.sqlite3")) as beside:
         assert beside.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
