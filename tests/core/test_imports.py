@@ -32,6 +32,7 @@ OURS_AT_A_HIT = {
     "cacheness.backends.sqlite",
     "cacheness.backends.sqlite_connections",
     "cacheness.backends.sqlite_kept",
+    "cacheness.backends.sqlite_schema",
     "cacheness.backends.sqlite_token",
     "cacheness.backends.statements",
     "cacheness.builtins",

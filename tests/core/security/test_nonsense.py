@@ -11,7 +11,7 @@ import pytest
 from tests.core.security.hostile import change
 
 from cacheness import CachenessError, SecurityWarning, UnifiedCache, cached
-from cacheness.backends.sqlite_rows import COLUMNS
+from cacheness.backends.sqlite_schema import COLUMNS
 
 KEY = b"the key of this test"
 NONSENSE = (

@@ -509,6 +509,7 @@ class Connections:
 
         Raises:
             ConfigError: The file was made by a newer version.
+            BackendUnavailableError: It can't be used, or has tables that are nobody's here.
         """
         is_new = not self.read_only and not os.path.exists(self.path)
         version = 0 if is_new else self._version()
@@ -525,6 +526,9 @@ class Connections:
                 f"{self.path} has the schema {version}, this cacheness knows up to "
                 f"{SCHEMA_VERSION}: upgrade cacheness-core, or name another directory"
             )
+        from cacheness.backends.sqlite_schema import check_schema
+
+        check_schema(self)
         if self.journal == "wal" and not self.read_only:
             (mode,) = self.row("PRAGMA journal_mode", ())
             if mode != "wal":

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from cacheness.backends.sqlite_functions import callable_by_sql
-from cacheness.backends.sqlite_rows import COLUMNS, DETAILS, details_of, load_object
+from cacheness.backends.sqlite_rows import DETAILS, details_of, load_object
+from cacheness.backends.sqlite_schema import COLUMNS
 
 if TYPE_CHECKING:
     import sqlite3

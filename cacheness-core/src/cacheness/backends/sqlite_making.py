@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from cacheness.backends.sqlite_rows import SCHEMA
-from cacheness.backends.sqlite_totals import TOTALS
+from cacheness.backends.sqlite_schema import SCHEMA
 from cacheness.backends.statements import statements_of_this_thread
 
 TYPE_CHECKING = False
@@ -79,7 +78,7 @@ def _write_file(path: str, version: int, journal: str) -> None:
 
 
 def _make_tables(execute: Execute, version: int) -> None:
-    for statement in (*SCHEMA, *TOTALS):
+    for statement in SCHEMA:
         execute(statement)
     execute(f"PRAGMA user_version = {version}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from cacheness.backends.sqlite_later import KINDS, record_table, record_triggers
 from cacheness.custom_metadata import TypedMetadata
 from cacheness.errors import ConfigError
 
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["change_record", "query_records", "write_record"]
 
-_KINDS: dict[type, str] = {
-    str: "TEXT",
-    int: "INTEGER",
-    float: "REAL",
-    bool: "BOOLEAN",
-    bytes: "BLOB",
-    datetime: "DATETIME",
-}
 _PREFIX = "custom_"
 _KEYED = "namespace = ? AND cache_key = ?"
 _ORDERED = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -67,9 +60,10 @@ def change_record(execute: Execute, old: Entry, changes: Mapping[str, Any]) -> N
     """Have the record follow a change of its entry in place; before that, in its transaction."""
     if "generation" not in changes and "custom_metadata" not in changes:
         return
-    for (table,) in execute(
+    for (name,) in execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB ?", (f"{_PREFIX}*",)
     ).fetchall():
+        table = name.replace('"', '""')  # a stranger may have named it
         if "custom_metadata" in changes:
             execute(f'DELETE FROM "{table}" WHERE {_KEYED}', (old.namespace, old.cache_key))
         else:
@@ -148,20 +142,14 @@ def _make_table(execute: Execute, model: RecordModel) -> None:
     there = {row[1]: row[2] for row in execute(_columns_statement(model)).fetchall()}
     if not there:
         columns = "".join(
-            f', "{column.name}" {_KINDS[column.kind]}{"" if column.optional else " NOT NULL"}'
+            f', "{column.name}" {KINDS[column.kind]}{"" if column.optional else " NOT NULL"}'
             for column in model.columns
         )
-        execute(
-            f'CREATE TABLE "{table}" (namespace TEXT NOT NULL, cache_key TEXT NOT NULL, '
-            f"generation INTEGER NOT NULL{columns}, PRIMARY KEY (namespace, cache_key), "
-            "FOREIGN KEY (namespace, cache_key) REFERENCES entries (namespace, cache_key) "
-            "ON DELETE CASCADE)"
-        )
-        for trigger in _triggers(table):
-            execute(trigger)
+        for statement in (record_table(table, columns), *record_triggers(table)):
+            execute(statement)
         return
     for column in model.columns:
-        kind = _KINDS[column.kind]
+        kind = KINDS[column.kind]
         if column.name not in there and column.optional:
             execute(f'ALTER TABLE "{table}" ADD COLUMN "{column.name}" {kind}')
         elif there.get(column.name) != kind:
@@ -171,18 +159,6 @@ def _make_table(execute: Execute, model: RecordModel) -> None:
                 f"there has {there.get(column.name, 'no such column')}: give the class another "
                 "__tablename__, or the field another name"
             )
-
-
-def _triggers(table: str) -> list[str]:
-    """Whatever puts an entry anew, or removes it, removes the record of the one before."""
-    removal = f'BEGIN DELETE FROM "{table}" WHERE namespace = {{0}}.namespace AND cache_key = '
-    gone = removal.format("OLD") + "OLD.cache_key; END"
-    replaced = removal.format("NEW") + "NEW.cache_key AND generation <> NEW.generation; END"
-    return [
-        f'CREATE TRIGGER "{table}_gone" AFTER DELETE ON entries {gone}',
-        f'CREATE TRIGGER "{table}_put" AFTER INSERT ON entries {replaced}',
-        f'CREATE TRIGGER "{table}_replaced" AFTER UPDATE OF generation ON entries {replaced}',
-    ]
 
 
 # --- values -------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The tables of the SQLite file, and how an entry becomes a row of them."""
+"""How an entry becomes a row of the SQLite file, and a row an entry."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from operator import attrgetter
 
 import orjson
 
+from cacheness.backends.sqlite_schema import COLUMNS
 from cacheness.worth import cost_rank
 
 TYPE_CHECKING = False
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 # ruff: noqa: S608
 
 __all__ = [
-    "COLUMNS",
     "DETAILS",
     "RECORD",
     "REMOVED",
     "RENEW",
-    "SCHEMA",
     "WIDTH",
     "described",
     "details_of",
@@ -41,40 +40,6 @@ __all__ = [
     "row_of",
     "summary_of",
 ]
-
-COLUMNS = {
-    "namespace": "TEXT NOT NULL",
-    "cache_key": "TEXT NOT NULL",
-    "generation": "INTEGER NOT NULL",
-    "handler": "TEXT NOT NULL",
-    "handler_version": "INTEGER NOT NULL DEFAULT 1",
-    "compressor": "TEXT NOT NULL DEFAULT 'none'",
-    "checksum": "TEXT NOT NULL",
-    "signature": "TEXT",
-    "expires_at": "REAL",
-    "metadata": "TEXT",
-    "blob": "TEXT",
-    "blob_store": "TEXT",
-    "stored_bytes": "INTEGER NOT NULL",
-    "logical_bytes": "INTEGER NOT NULL",
-    "prefix": "TEXT NOT NULL DEFAULT ''",
-    "renewed_at": "REAL NOT NULL",
-    "distribution": "TEXT NOT NULL",
-    "created_at": "REAL NOT NULL",
-    "accessed_at": "REAL NOT NULL",
-    "ttl_seconds": "REAL",
-    "stale_until": "REAL",
-    "pinned": "INTEGER NOT NULL DEFAULT 0",
-    "hits": "INTEGER NOT NULL DEFAULT 0",
-    "cost_seconds": "REAL",
-    "function": "TEXT",
-    "details": "TEXT",
-    "worth": "REAL NOT NULL",
-    "inline": "BLOB",
-}
-"""What the store selects or orders by. The payload comes last, so that nothing that is
-read without it lies behind its overflow pages; what is only described is in ``details``;
-``worth`` is `cacheness.worth.cost_rank`, by which one policy evicts."""
 
 _RECORD = tuple(name for name in COLUMNS if name not in ("worth", "inline"))
 RECORD = ", ".join(_RECORD)
@@ -164,23 +129,6 @@ _DEFAULTS: tuple[Any, ...] = (
 )
 """What the optional columns hold where they are left out of the statement."""
 _optional_of = attrgetter(*_OPTIONAL)
-
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, "
-    + ", ".join(f"{name} {of}" for name, of in COLUMNS.items())
-    + ")",
-    # The key comes first, where SQLite compares without unpacking the rest of the record.
-    "CREATE UNIQUE INDEX IF NOT EXISTS entries_by_key ON entries (cache_key, namespace)",
-    (
-        "CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (namespace, expires_at) "
-        "WHERE expires_at IS NOT NULL"
-    ),
-    (
-        "CREATE TABLE IF NOT EXISTS notes (namespace TEXT NOT NULL, kind TEXT NOT NULL, "
-        "name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (namespace, kind, name)) "
-        "WITHOUT ROWID"
-    ),
-)
 
 
 def row_of(entry: Entry) -> tuple[tuple[str, ...], tuple[Any, ...]]:

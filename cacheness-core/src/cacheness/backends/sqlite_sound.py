@@ -8,7 +8,7 @@ the others, or be an error of Python's to who reads this one.
 
 from __future__ import annotations
 
-from cacheness.backends.sqlite_rows import COLUMNS
+from cacheness.backends.sqlite_schema import COLUMNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

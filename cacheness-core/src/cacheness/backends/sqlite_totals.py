@@ -20,31 +20,7 @@ if TYPE_CHECKING:
 # Every statement is made of the column names of this package; values are always bound.
 # ruff: noqa: S608
 
-__all__ = ["TOTALS", "count", "count_in", "namespaces", "recount", "total_size"]
-
-TOTALS = (
-    (
-        "CREATE TABLE IF NOT EXISTS totals (namespace TEXT NOT NULL PRIMARY KEY, "
-        "entries INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID"
-    ),
-    "CREATE TABLE IF NOT EXISTS counted (last_id INTEGER NOT NULL PRIMARY KEY)",
-    "INSERT INTO counted SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counted)",
-    (
-        "CREATE TRIGGER IF NOT EXISTS entry_gone AFTER DELETE ON entries "
-        "WHEN old.id <= (SELECT last_id FROM counted) BEGIN "
-        "UPDATE totals SET entries = entries - 1, bytes = bytes - old.stored_bytes "
-        "WHERE namespace = old.namespace; "
-        "UPDATE counted SET last_id = coalesce((SELECT max(id) FROM entries "
-        "WHERE id < old.id), 0) WHERE last_id = old.id; END"
-    ),
-    (
-        "CREATE TRIGGER IF NOT EXISTS entry_resized AFTER UPDATE OF stored_bytes ON entries "
-        "WHEN old.stored_bytes != new.stored_bytes "
-        "AND old.id <= (SELECT last_id FROM counted) BEGIN "
-        "UPDATE totals SET bytes = bytes - old.stored_bytes + new.stored_bytes "
-        "WHERE namespace = old.namespace; END"
-    ),
-)
+__all__ = ["count", "count_in", "namespaces", "recount", "total_size"]
 
 _FEW = 1000
 """So many young rows are added up whenever somebody asks."""
