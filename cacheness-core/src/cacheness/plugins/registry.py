@@ -11,6 +11,7 @@ from cacheness.errors import (
     ConfigError,
     HandlerNotFoundError,
 )
+from cacheness.forks import renew_in_child
 from cacheness.plugins.discovery import OBSERVERS, find_entry_points
 from cacheness.plugins.tables import HOOKS, Table, load_target, report
 
@@ -109,6 +110,11 @@ class Registry:
         self._order: list[tuple[HandlerSpec, str]] | None = None
         self._types: dict[str, type] = {}
         self._by_type: dict[type, tuple[int, tuple[LoadedHandler, ...]]] = {}
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a child: whichever thread of the parent was looking for plugins is not here."""
+        self._lock = RLock()
 
     # --- by name ----------------------------------------------------------------------
 
@@ -341,7 +347,6 @@ class Registry:
 _found: list[FoundEntryPoint] | None = None
 _registries: dict[frozenset[str], Registry] = {}
 _process_handlers: dict[str, HandlerSpec] = {}
-_registries_lock = RLock()
 
 
 def _installed() -> list[FoundEntryPoint]:
@@ -363,8 +368,7 @@ def registry_for(disabled: Iterable[str] = ()) -> Registry:
     }
     registry = _registries.get(names)
     if registry is None:
-        with _registries_lock:
-            registry = _registries.setdefault(names, Registry(names))
+        registry = _registries.setdefault(names, Registry(names))
     return registry
 
 

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""A forked child waits for nothing that a thread of its parent was doing."""
+
+import importlib
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from cacheness import UnifiedCache, forks
+from cacheness.plugins.registry import Registry
+from cacheness.testing.store import forked
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Makes a module, and says where it tells that it is being imported; it takes a while."""
+    monkeypatch.syspath_prepend(tmp_path)
+    names = []
+
+    def make(name):
+        begun = tmp_path / "begun"
+        (tmp_path / f"{name}.py").write_text(
+            f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(0.3)\n"
+        )
+        names.append(name)
+        return begun
+
+    yield make
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def importing(name, begun):
+    thread = threading.Thread(target=importlib.import_module, args=(name,))
+    thread.start()
+    while not begun.exists():
+        time.sleep(0.001)
+    return thread
+
+
+@pytest.mark.slow
+def test_a_fork_waits_for_an_import_of_another_thread(module):
+    thread = importing("cacheness_slow", module("cacheness_slow"))
+
+    assert forked(lambda: importlib.import_module("cacheness_slow").__name__) == "cacheness_slow"
+
+    thread.join()
+
+
+@pytest.mark.slow
+def test_a_fork_does_not_wait_for_a_program_of_the_users(module):
+    thread = importing("program", module("program"))
+
+    assert not forks._is_imported_elsewhere()
+    assert forked(lambda: thread.is_alive() or "begun") == "begun"
+    assert "program" in sys.modules
+    assert thread.is_alive(), "the fork took as long as the import"
+
+    thread.join()
+
+
+def test_a_thread_that_looks_for_plugins_is_not_waited_for():
+    registry = Registry(frozenset())
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with registry._lock:
+            held.set()
+            over.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(20)
+    try:
+        assert "handlers" in str(forked(lambda: sorted(registry.discovered())))
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_children_are_forked_while_threads_use_a_cache_first(tmp_path):
+    cache = UnifiedCache(tmp_path)
+    threads = [
+        threading.Thread(target=cache.put, args=(bytes(100_000), f"thread {number}"))
+        for number in range(3)
+    ]
+
+    def put(number):
+        cache.put([number], f"child {number}")
+        return cache.get(f"child {number}")
+
+    for thread in threads:
+        thread.start()
+    assert [forked(lambda number=number: put(number)) for number in range(5)] == [
+        [number] for number in range(5)
+    ]
+    for thread in threads:
+        thread.join()
+    cache.close()
+
+    with UnifiedCache(tmp_path) as cache:
+        assert len(cache) == 8
