@@ -70,16 +70,36 @@ def test_what_a_child_writes_stays_where_its_parent_closes_in_between(tmp_path, 
         assert cache.verify_integrity().ok
 
 
-def test_a_child_keeps_no_file_open_that_its_parent_opened(cache, tmp_path):
+def open_files(cache):
+    links = (os.path.join("/dev/fd", name) for name in os.listdir("/dev/fd"))
+    return [n for n in map(os.path.realpath, links) if n.startswith(str(cache.config.cache_dir))]
+
+
+def test_a_child_keeps_no_file_open_that_its_parent_opened(cache):
     cache.put([0], "a")
 
-    def open_files():
-        links = (os.path.join("/dev/fd", name) for name in os.listdir("/dev/fd"))
-        targets = (os.path.realpath(link) for link in links)
-        return [name for name in targets if name.startswith(str(tmp_path))]
+    assert open_files(cache)
+    assert forked(lambda: open_files(cache)) == []
 
-    assert open_files()
-    assert forked(open_files) == []
+
+@pytest.mark.slow
+def test_a_child_keeps_none_of_the_threads_that_let_the_fork_go_first(cache):
+    over = threading.Event()
+
+    def use(number):
+        while not over.is_set():
+            cache.put([number], f"thread {number}")
+            cache.get(f"thread {number}")
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert [forked(lambda: open_files(cache)) for _ in range(30)] == [[]] * 30
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_child_that_is_forked_within_a_transaction_leaves_it_to_its_parent(cache):
@@ -192,3 +212,17 @@ def test_another_who_has_the_file_open_is_in_nobodys_way(cache):
     finally:
         beside.close()
     assert cache.get("of the child") == [1]
+
+
+def test_a_child_lets_go_of_what_an_interrupt_came_through(cache):
+    def outcome(cursor):
+        kept.append(cursor)  # as a traceback does
+        raise KeyboardInterrupt
+
+    kept = []
+    cache.put([0], "a")
+    with pytest.raises(KeyboardInterrupt):
+        connections_of(cache)._run("SELECT 1 UNION SELECT 2", (), outcome)
+
+    assert forked(lambda: open_files(cache)) == []
+    assert kept[0].fetchone() == (1,)

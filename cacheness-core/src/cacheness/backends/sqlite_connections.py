@@ -48,8 +48,21 @@ _ROWCOUNT = attrgetter("rowcount")
 _FIRST_PAGES = 100
 """Pages after which a process looks at the log that it found."""
 
-_left: list[tuple[str, sqlite3.Connection, Statements]] = []
-"""Connections that were in use when their cache was closed, with the marks of their threads."""
+_left: list[tuple[str, Held]] = []
+"""Connections that were in use when their cache was closed, with their files."""
+
+
+class Held:
+    """A connection, the mark of its thread, and the cursors of it that are not in use."""
+
+    __slots__ = ("connection", "cursors", "inside")
+
+    def __init__(
+        self, connection: sqlite3.Connection, inside: Statements, cursors: list[sqlite3.Cursor]
+    ) -> None:
+        self.connection = connection
+        self.inside = inside
+        self.cursors = cursors
 
 
 class Connections:
@@ -81,7 +94,7 @@ class Connections:
         self.local: Any = _local()
         """This thread's ``connection`` with what belongs to it, see `connect`."""
         self._lock = RLock()
-        self._connections: dict[int, tuple[sqlite3.Connection, Statements]] = {}
+        self._connections: dict[int, Held] = {}
         self._ended: list[int] = []
         self._opened: list[sqlite3.Connection] = []
         """The connections that are being set up."""
@@ -111,7 +124,11 @@ class Connections:
             if is_pausing():
                 inside.wait()
             cursor = cursors.pop() if cursors else local.connection.cursor()
-            row = cursor.execute(statement, values).fetchone()
+            try:
+                row = cursor.execute(statement, values).fetchone()
+            except sqlite3.Error:
+                cursor.close()  # else it would keep the connection after a fork
+                raise
         except sqlite3.Error as error:
             connection = local.connection
             row = self.retried(error, lambda: connection.execute(statement, values).fetchone())
@@ -168,7 +185,11 @@ class Connections:
             if is_pausing():
                 inside.wait()
             cursor = cursors.pop() if cursors else local.connection.cursor()
-            given = outcome(cursor.execute(statement, values))
+            try:
+                given = outcome(cursor.execute(statement, values))
+            except sqlite3.Error:
+                cursor.close()
+                raise
         except sqlite3.Error as error:
             connection = local.connection
             given = self.retried(error, lambda: outcome(connection.execute(statement, values)))
@@ -343,14 +364,14 @@ class Connections:
                 self._check_inherited(before)
                 connection = self.open(displaced)
                 identity = before or self._identity()
+                cursors = [] if type(connection) is sqlite3.Connection else _unkept()
                 self._close_those_of_ended_threads()
-                self._connections[id(connection)] = connection, inside
+                self._connections[id(connection)] = Held(connection, inside, cursors)
                 self._opened.clear()
         finally:
             inside.depth = outside
         local.displaced, local.identity = displaced, identity
-        local.cursors = [] if type(connection) is sqlite3.Connection else _unkept()
-        local.connection, local.inside = connection, inside
+        local.connection, local.inside, local.cursors = connection, inside, cursors
         # Goes with the thread, which says that its connection is nobody's any more.
         local.thread = _Thread()
         finalize(local.thread, self._ended.append, id(connection)).atexit = False
@@ -455,7 +476,7 @@ class Connections:
         while self._ended:
             held = self._connections.pop(self._ended.pop(), None)
             if held is not None:
-                held[0].close()
+                held.connection.close()
 
     def close(self) -> None:
         """Close all connections; closing twice is allowed."""
@@ -470,7 +491,7 @@ class Connections:
         """In a child: close the parent's connections; each thread opens its own."""
         self._finalizer.detach()
         local, mine = self.local, statements_of_this_thread()
-        inherited = [*self._connections.values(), *((opened, mine) for opened in self._opened)]
+        inherited = [*self._connections.values(), *(Held(o, mine, []) for o in self._opened)]
         self.local, self._connections, self._lock = _local(), {}, RLock()
         self._ended, self._opened = [], []
         self._own_connections()
@@ -480,8 +501,6 @@ class Connections:
 
         if hasattr(local, "watch"):
             local.watch.descriptor = None  # another file may get the number
-        for cursor in getattr(local, "cursors", ()):
-            cursor.close()  # else it would keep its connection
         close_inherited(self.path, inherited)
 
     def _check_inherited(self, identity: tuple[int, int] | None) -> None:
@@ -568,23 +587,23 @@ class _Thread:
     __slots__ = ("__weakref__",)
 
 
-def _close(path: str, connections: dict[int, tuple[sqlite3.Connection, Statements]]) -> None:
+def _close(path: str, connections: dict[int, Held]) -> None:
     """Close them, but for those that are still in use: these are closed another time."""
     if not connections:
         return
     with Alone():
         while connections:
-            _left.append((path, *connections.popitem()[1]))
+            _left.append((path, connections.popitem()[1]))
         _close_left()
 
 
 def _close_left() -> None:
     mine = statements_of_this_thread()
-    for held in list(_left):
-        _, connection, inside = held
-        if inside is mine or not inside.depth:
-            _left.remove(held)
-            connection.close()
+    for left in list(_left):
+        held = left[1]
+        if held.inside is mine or not held.inside.depth:
+            _left.remove(left)
+            held.connection.close()
 
 
 def _after_fork() -> None:
@@ -593,8 +612,10 @@ def _after_fork() -> None:
         while _left:
             from cacheness.backends.sqlite_inherited import close_inherited
 
-            path, connection, mark = _left.pop()
-            close_inherited(path, [(connection, mark)])
+            path, held = _left.pop()
+            close_inherited(path, [held])
+        if inherited := sys.modules.get("cacheness.backends.sqlite_inherited"):
+            inherited.close_rest()
     finally:
         let_parent_go_on()
 

@@ -28,17 +28,18 @@ from cacheness.backends.statements import is_waited_for, statements_of_this_thre
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
-    from cacheness.backends.statements import Statements
+    from cacheness.backends.sqlite_connections import Held
 
-__all__ = ["close_inherited", "lost"]
+__all__ = ["close_inherited", "close_rest", "lost"]
 
 lost: set[tuple[int, int]] = set()
 """The files, by device and inode, that this process can't use, as a connection had to stay."""
 _kept: list[object] = []
 """The connections that had to."""
+_closed: list[tuple[tuple[int, int], sqlite3.Connection]] = []
+"""The others, with their files."""
 
 _LONGEST_WRITE = 1.0
 """Seconds that others may take to write what they commit."""
@@ -51,50 +52,74 @@ _SALTS, _SALTS_OF_LOG = slice(8, 16), slice(16, 24)
 """Where the header of a page in the log has them, and that of the log itself."""
 
 
-def close_inherited(path: str, connections: Iterable[tuple[Any, Statements]]) -> None:
-    """Close the connections to a file; in a child, which has but one thread.
-
-    Args:
-        path: The file.
-        connections: Each with the mark of its thread.
-    """
-    held = list(connections)
+def close_inherited(path: str, connections: list[Held]) -> None:
+    """Close the connections to a file; in a child, which has but one thread."""
     try:
         status = os.stat(path)
     except OSError:
-        _kept.extend(held)  # there is nothing any more that another could open
+        _kept.extend(connections)  # there is nothing any more that another could open
         return
-    if all(_may_be_closed(path, *each) for each in held) and all(_ended(*each) for each in held):
-        for connection, _ in held:
-            _close(connection)
+    file = status.st_dev, status.st_ino
+    if all(_may_be_closed(path, held) for held in connections) and all(map(_end, connections)):
+        for held in connections:
+            _close(held.connection)
+            _closed.append((file, held.connection))
     else:
-        _kept.extend(held)
-        lost.add((status.st_dev, status.st_ino))
+        _kept.extend(connections)
+        lost.add(file)
 
 
-def _may_be_closed(path: str, connection: Any, mark: Statements) -> bool:
+def close_rest() -> None:
+    """Let go of the files that are still open, after all connections were closed.
+
+    A cursor that an interrupt came through keeps its statement, and that the connection, as
+    long as somebody has the traceback.
+    """
+    from cacheness.backends.sqlite_token import descriptor_of
+
+    files = {file for file, _ in _closed}
+    still_open = {file for file in files if descriptor_of(*file) is not None}
+    if still_open:  # it may be somebody else who has it open
+        import gc
+
+        elsewhere = sqlite3.connect(":memory:")
+        for one in gc.get_referrers(*(connection for file, connection in _closed)):
+            if isinstance(one, sqlite3.Cursor):
+                # A cursor of a closed connection can't be closed, but made anew.
+                sqlite3.Cursor.__init__(one, elsewhere)
+        elsewhere.close()
+    _closed.clear()
+
+
+def _may_be_closed(path: str, held: Held) -> bool:
     """Whether no mutex of it is locked for ever, and closing leaves alone what is shared."""
-    inside = was_inside(mark)
-    if inside and mark is not statements_of_this_thread():
+    inside = was_inside(held.inside)
+    if inside and held.inside is not statements_of_this_thread():
         return False  # its thread is not in this process
     if inside and is_called_by(sys._getframe()):
         return False
     try:
-        if not inside and not connection.in_transaction:
+        if not inside and not held.connection.in_transaction:
             return True
     except sqlite3.ProgrammingError:
         return True  # closed already
     return is_waited_for() and _is_unshared(path)
 
 
-def _ended(connection: Any, mark: Statements) -> bool:
-    """End its statements, which are on the stack; False where one is in its very middle.
+def _end(held: Held) -> bool:
+    """Close its cursors, each of which would keep it; False where one is in its very middle."""
+    for cursor in held.cursors:  # the list may be on the stack of a thread that is not here
+        with suppress(sqlite3.Error):  # the connection is closed already
+            cursor.close()
+    return _end_statements(held.connection) if was_inside(held.inside) else True
+
+
+def _end_statements(connection: sqlite3.Connection) -> bool:
+    """End the statements that are on the stack; False where one is in its very middle.
 
     One that was asked for all its rows but the last would be committed as it is closed: it is
     interrupted, and asked for another one, which rolls it back.
     """
-    if not was_inside(mark):
-        return True
     import gc
 
     ended = True

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ChangeWatch", "has_settled", "header_of", "log_of"]
+__all__ = ["ChangeWatch", "descriptor_of", "has_settled", "header_of", "log_of"]
 
 _HEADER = 96
 _COPY = 48
@@ -101,13 +101,14 @@ def _find_descriptor(path: str, identity: tuple[int, int] | None) -> int | None:
         index, status = os.stat(f"{path}-shm"), os.stat(path)
         if (status.st_dev, status.st_ino) != identity:
             return None  # another database took its place, whose index this may be
-        found = _descriptor_of(index.st_dev, index.st_ino)
+        found = descriptor_of(index.st_dev, index.st_ino)
         return found if found is not None and len(header_of(found)) == _HEADER else None
     except OSError:
         return None
 
 
-def _descriptor_of(device: int, inode: int) -> int | None:
+def descriptor_of(device: int, inode: int) -> int | None:
+    """A descriptor that this process has of the file, if it has any and can tell."""
     for directory in filter(os.path.isdir, _DIRECTORIES):
         for name in os.listdir(directory):
             try:
