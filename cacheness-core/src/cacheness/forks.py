@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _imp
 import os
 import sys
 from _thread import get_ident
@@ -11,7 +12,7 @@ from weakref import WeakSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class SupportsFork(Protocol):
         """Holds something that a child must not share with its parent."""
@@ -30,40 +31,55 @@ def renew_in_child(owner: SupportsFork) -> None:
     _owners.add(owner)
 
 
-_LONGEST_WAIT = 5.0
-"""Seconds that a fork waits for imports, at most."""
+_LONGEST_WAIT, _SHORT_WAIT = 5.0, 0.1
+"""Seconds that a fork waits for imports, at most: for our own and Python's, and for others."""
 _PAUSE = 0.001
+_import_locks: dict[str, Any] = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+"""Python's own: by the name of a module that is being imported, a weak reference to its lock."""
 
 
 def _before_fork() -> None:
-    """Wait for the imports of other threads, of which this package makes some at first use.
+    """Wait for the imports of other threads, of which this package makes some at first use."""
+    begun = monotonic()
+    sleep(0)  # so that this thread goes on to the fork itself before it is another's turn
+    while (names := _imported_elsewhere()) or _imp.lock_held():
+        longest = _LONGEST_WAIT if any(map(_is_quick, names)) else _SHORT_WAIT
+        if monotonic() - begun >= longest:
+            break
+        sleep(_PAUSE)
+
+
+def _imported_elsewhere() -> list[str]:
+    """The modules that other threads are importing."""
+    return [
+        name
+        for name, lock in list(_import_locks.items())
+        if getattr(lock(), "owner", None) not in (None, get_ident())
+    ]
+
+
+def _is_quick(module: str) -> bool:
+    """Whether it does nothing but be imported; one of the user's may be a whole program."""
+    return module.startswith("cacheness") or module.partition(".")[0] in sys.stdlib_module_names
+
+
+def _after_fork() -> None:
+    _give_up_imports()
+    for owner in list(_owners):
+        owner.after_fork()
+
+
+def _give_up_imports() -> None:
+    """Begin those anew that a thread began right before the fork.
 
     Python does not release a module's lock in a child: whoever imports the module there would
     wait for a thread that the child does not have.
     """
-    deadline = monotonic() + _LONGEST_WAIT
-    while _is_imported_elsewhere() and monotonic() < deadline:
-        sleep(_PAUSE)
-
-
-def _is_imported_elsewhere() -> bool:
-    """Whether another thread is importing a module of this package, or of Python's own.
-
-    One of the user's may be a whole program, which ends when the process does.
-    """
-    locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
-    for name, reference in list(locks.items()):
-        package = name.partition(".")[0]
-        if package.startswith("cacheness") or package in sys.stdlib_module_names:
-            owner = getattr(reference(), "owner", None)
-            if owner not in (None, get_ident()):
-                return True
-    return False
-
-
-def _after_fork() -> None:
-    for owner in list(_owners):
-        owner.after_fork()
+    for name in _imported_elsewhere():
+        _import_locks.pop(name, None)
+        is_begun = getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
+        if is_begun and _is_quick(name):
+            del sys.modules[name]
 
 
 if hasattr(os, "register_at_fork"):
