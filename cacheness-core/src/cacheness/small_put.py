@@ -15,7 +15,7 @@ from cacheness.keys.summary import summarise_params
 from cacheness.payloads.checksum import FAST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Any
 
     from cacheness.engine import Engine
@@ -59,14 +59,35 @@ class SmallPut:
         Returns:
             False where it needs more than this; nothing was done then.
         """
+        entry = self.plain_entry(key, obj, params, self._ttl)
+        if entry is None:
+            return False
+        other = self._engine.backend.put_plain(entry)
+        self._engine.writer.stored(key, entry.handler, len(entry.payload), other)
+        return True
+
+    def plain_entry(
+        self,
+        key: str,
+        obj: object,
+        params: Mapping[str, object] | None,
+        ttl_seconds: float | None,
+        secret: Collection[str] = (),
+    ) -> PlainEntry | None:
+        """[hot] The entry of a value of which its name and its time to live alone were said.
+
+        Takes 5 µs, half of it to see what JSON keeps.
+
+        Returns:
+            None where it needs more than this; nothing was done then.
+        """
         plain = self._plain(obj)
         if plain is None:
-            return False
+            return None
         loaded, payload = plain
         of = type(obj)
-        engine = self._engine
-        entry = PlainEntry(
-            engine.config.namespace,
+        return PlainEntry(
+            self._engine.config.namespace,
             key,
             new_generation(),
             loaded.name,
@@ -74,14 +95,11 @@ class SmallPut:
             payload,
             loaded.distribution,
             time(),
-            self._ttl,
-            summarise_params(params) if params else {},
+            ttl_seconds,
+            summarise_params(params, secret) if params else {},
             f"{of.__module__}.{of.__qualname__}",
             loaded.describe(obj) if loaded.describe else of.__name__,
         )
-        other = engine.backend.put_plain(entry)
-        engine.writer.stored(key, loaded.name, len(payload), other)
-        return True
 
     def entry(self, key: str, obj: object, details: Mapping[str, Any]) -> Entry | None:
         """[hot] The entry of a value with the details of its caller, as `Writer.prepare` makes it.

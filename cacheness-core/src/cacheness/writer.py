@@ -12,9 +12,10 @@ from cacheness.switch import is_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Any
 
+    from cacheness.backends.plain_entry import PlainEntry
     from cacheness.backends.shapes import Remains
     from cacheness.engine import Engine
     from cacheness.entry import Entry
@@ -89,6 +90,22 @@ class Writer:
             return False
         small = self._small_put or self._make_small_put()
         return small.store(key, obj, params)
+
+    def prepare_plain(
+        self,
+        key: str,
+        obj: object,
+        params: Mapping[str, object] | None,
+        ttl_seconds: float | None,
+        secret: Collection[str] = (),
+    ) -> PlainEntry | None:
+        """[hot] `prepare` of a small value of which its name and time to live alone were said.
+
+        Returns:
+            None where it needs more than that; nothing was done then.
+        """
+        small = self._small_put or self._make_small_put()
+        return small.plain_entry(key, obj, params, ttl_seconds, secret)
 
     def _make_small_put(self) -> SmallPut:
         from cacheness.small_put import SmallPut

@@ -257,9 +257,12 @@ class PostgresBackend(MetadataBackend):
         yield from keys
 
     def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
+        return self.put_prepared(entries)
+
+    def put_prepared(self, prepared: Iterable[Entry | PlainEntry]) -> list[Entry]:
         from cacheness_postgres.bulk import put_all
 
-        return put_all(self._database, self._schema, entries, *self._told)
+        return put_all(self._database, self._schema, prepared, *self._told)
 
     def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
         found: dict[str, Entry] = {}

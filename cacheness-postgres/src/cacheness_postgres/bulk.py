@@ -9,6 +9,9 @@ from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
+from cacheness.backends.plain_entry import PlainEntry
+from cacheness.entry import Entry
+from cacheness_postgres.copying import copied
 from cacheness_postgres.records import follow, make_tables, write_records
 from cacheness_postgres.rows import COLUMNS, to_entry, to_row
 from cacheness_postgres.statements import KINDS, returned, statements
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from cacheness.entry import Entry
     from cacheness_postgres.connections import Database
     from cacheness_postgres.rows import Row
     from cacheness_postgres.session import Cursor, Session
@@ -33,22 +35,30 @@ _DOCUMENTS = tuple(position for position, kind in enumerate(KINDS) if kind == "j
 
 
 def put_all(
-    database: Database, schema: str, entries: Iterable[Entry], channel: str, sender: str
+    database: Database,
+    schema: str,
+    entries: Iterable[Entry | PlainEntry],
+    channel: str,
+    sender: str,
 ) -> list[Entry]:
     """Record the entries in one transaction; give those that they displaced.
 
     Of several entries with one key the last stays, and the others count as displaced.
     """
-    latest: dict[str, Entry] = {}
+    latest: dict[str, Entry | PlainEntry] = {}
     displaced: list[Entry] = []
     for entry in entries:
         older = latest.pop(entry.cache_key, None)
         if older is not None:
-            displaced.append(older)
+            displaced.append(_in_full(older))
         latest[entry.cache_key] = entry
     # All transactions take their row locks in this order, so none waits in a circle.
     ordered = [latest[key] for key in sorted(latest)]
-    recorded = [entry for entry in ordered if type(entry.custom_metadata) is not dict]
+    recorded = [
+        entry
+        for entry in ordered
+        if type(entry) is Entry and type(entry.custom_metadata) is not dict
+    ]
     if recorded:
         make_tables(database, schema, (entry.custom_metadata for entry in recorded))
 
@@ -106,7 +116,9 @@ def rename_all(
     return database.transact(rename) if asked else []
 
 
-def _merge(session: Session, schema: str, entries: list[Entry], distance: float) -> list[Entry]:
+def _merge(
+    session: Session, schema: str, entries: list[Entry | PlainEntry], distance: float
+) -> list[Entry]:
     """Lock and replace what stands, and copy the rest in, without a price for each row.
 
     What stands can't go while it is locked. A key that others insert between the steps
@@ -114,20 +126,37 @@ def _merge(session: Session, schema: str, entries: list[Entry], distance: float)
     """
     does = _statements(schema)
     cursor = session.cursor
-    named = [entry.namespace for entry in entries], [entry.cache_key for entry in entries]
+    named = list({entry.namespace for entry in entries}), [entry.cache_key for entry in entries]
     standing = cursor.execute(does.lock, named, prepare=False).fetchall()
-    known = {row[:2] for row in standing}
-    new = [entry for entry in entries if (entry.namespace, entry.cache_key) not in known]
+    new = entries
     if standing:
-        rows = (to_row(entry, distance) for entry in entries)
+        known = {row[:2] for row in standing}
+        new = [entry for entry in entries if (entry.namespace, entry.cache_key) not in known]
+        rows = (to_row(_in_full(entry), distance) for entry in entries)
         _replace(cursor, does, [row for row in rows if row[:2] in known])
     if new:
-        with cursor.copy(does.add) as copy:
-            copy.set_types(_ADDED_KINDS)
-            for entry in new:  # one row is made while the server takes the one before
-                copy.write_row(_with_documents(to_row(entry, distance)))
-        cursor.execute(does.tell, prepare=False)
+        _add(cursor, does, new, distance)
     return [to_entry(row, distance) for row in standing]
+
+
+def _in_full(entry: Entry | PlainEntry) -> Entry:
+    return entry if isinstance(entry, Entry) else entry.entry()
+
+
+def _add(
+    cursor: Cursor, does: _Statements, entries: list[Entry | PlainEntry], distance: float
+) -> None:
+    """Write rows of new keys; what is next is made while the server takes what was before."""
+    with cursor.copy(does.add) as copy:
+        if any(isinstance(entry, PlainEntry) for entry in entries):
+            for block in copied(entries, distance):
+                copy.write(block)
+        else:
+            # Of rows that are all different psycopg makes bytes faster than we can.
+            copy.set_types(_ADDED_KINDS)
+            for entry in entries:
+                copy.write_row(_with_documents(to_row(_in_full(entry), distance)))
+    cursor.execute(does.tell, prepare=False)
 
 
 def _replace(cursor: Cursor, does: _Statements, rows: list[Row]) -> None:
@@ -174,8 +203,7 @@ def _statements(schema: str) -> _Statements:
     same = "e.namespace = i.namespace AND e.cache_key = i.cache_key"
     return _Statements(
         lock=f"SELECT {returned('e')} FROM {entries} AS e "
-        "JOIN unnest(%b::text[], %b::text[]) AS i (namespace, cache_key) "
-        f"ON {same} ORDER BY e.cache_key FOR UPDATE OF e",
+        "WHERE e.namespace = ANY(%b) AND e.cache_key = ANY(%b) ORDER BY e.cache_key FOR UPDATE",
         add=f"COPY {entries} ({columns}) FROM STDIN (FORMAT BINARY)",
         send=f"COPY {incoming} (batch, {columns}) FROM STDIN (FORMAT BINARY)",
         replace=f"UPDATE {entries} AS e SET {changes} FROM {incoming} AS i "

@@ -15,6 +15,7 @@ from cacheness import (
     SerializationError,
     UnifiedCache,
 )
+from cacheness.keys.encoding import params_key
 
 LARGE = bytes(100_000)
 
@@ -126,11 +127,13 @@ def test_an_empty_batch_is_none(cache):
 def test_more_than_fits_in_memory_at_once_is_stored_as_well(cache, monkeypatch):
     monkeypatch.setattr("cacheness.management.spool._CHUNK", 20_000)
 
-    cache.put_batch((bytes(1000 + number), {"n": number}) for number in range(50))
+    # Every other one is small enough to be said in short.
+    values = [bytes(1000 + number) if number % 2 else [number] for number in range(50)]
 
-    assert cache.get_batch([{"n": number} for number in range(50)]) == [
-        bytes(1000 + number) for number in range(50)
-    ]
+    cache.put_batch((value, {"n": number}) for number, value in enumerate(values))
+
+    assert cache.get_batch([{"n": number} for number in range(50)]) == values
+    assert cache.query_meta(n__gte=48) == [params_key({"n": 48}), params_key({"n": 49})]
 
 
 def test_a_batch_says_how_far_it_is(cache):

@@ -235,6 +235,14 @@ class MetadataBackend(ABC):
         """`put_entry` of each; gives the entries that were displaced."""
         return [old for entry in entries if (old := self.put_entry(entry)) is not None]
 
+    def put_prepared(self, prepared: Iterable[Entry | PlainEntry]) -> list[Entry]:
+        """`put_entries` of entries of which some are said in short, as for `put_plain`."""
+        from cacheness.backends.plain_entry import PlainEntry
+
+        return self.put_entries(
+            one.entry() if isinstance(one, PlainEntry) else one for one in prepared
+        )
+
     def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
         """The entries that there are, by key."""
         return {key: entry for key in cache_keys if (entry := self.get_entry(key)) is not None}

@@ -16,13 +16,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from typing import Any
+    from typing import Any, TypeVar
 
     from cacheness.backends.plain_entry import PlainEntry
     from cacheness.backends.shapes import Labels, PlainPayload, Remains, Removed, StoredPayload
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
+
+    Kind = TypeVar("Kind", Entry, Entry | PlainEntry)
 
 __all__ = ["MemoryCacheWrapper"]
 
@@ -296,14 +298,15 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def put_entries(self, entries: Iterable[Entry]) -> list[Entry]:
         given: list[str] = []
-
-        def noted() -> Iterator[Entry]:
-            for entry in entries:
-                given.append(entry.cache_key)
-                yield entry
-
         try:
-            return self.backend.put_entries(noted())
+            return self.backend.put_entries(_noting(entries, given))
+        finally:
+            self._forget(given)
+
+    def put_prepared(self, prepared: Iterable[Entry | PlainEntry]) -> list[Entry]:
+        given: list[str] = []
+        try:
+            return self.backend.put_prepared(_noting(prepared, given))
         finally:
             self._forget(given)
 
@@ -441,6 +444,13 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def lock(self, cache_key: str) -> AbstractContextManager[None]:
         return self.backend.lock(cache_key)
+
+
+def _noting(entries: Iterable[Kind], cache_keys: list[str]) -> Iterator[Kind]:
+    """The entries; their keys go into the list as they are asked for."""
+    for entry in entries:
+        cache_keys.append(entry.cache_key)
+        yield entry
 
 
 _INLINE = 8

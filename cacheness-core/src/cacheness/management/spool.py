@@ -7,6 +7,7 @@ import pickle
 from operator import attrgetter
 from tempfile import TemporaryFile
 
+from cacheness.backends.plain_entry import PlainEntry
 from cacheness.entry import Entry, build_entry
 
 TYPE_CHECKING = False
@@ -21,19 +22,21 @@ _CHUNK = 16 << 20
 _ENTRY = 1 << 10
 """What an entry takes beside its payload, roughly."""
 _FIELDS = Entry.__slots__
+_PLAIN = len(PlainEntry._fields)
 _values = attrgetter(*_FIELDS)
 
 
 class EntrySpool:
     """Keeps entries in order; many of them in a file that nobody else can open.
 
-    Iterating gives them from the first on, as often as is asked. Not safe for threads.
+    Iterating gives them from the first on, as often as is asked, each as it was added.
+    Not safe for threads.
     """
 
     __slots__ = ("_chunks", "_file", "_kept", "_size")
 
     def __init__(self) -> None:
-        self._kept: list[Entry] = []
+        self._kept: list[Entry | PlainEntry] = []
         self._size = 0
         self._file: IO[bytes] | None = None
         self._chunks = 0
@@ -46,10 +49,11 @@ class EntrySpool:
         if self._file is not None:
             self._file.close()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry | PlainEntry) -> None:
         """Keep one more."""
         self._kept.append(entry)
-        self._size += _ENTRY + len(entry.inline or b"")
+        payload = entry.payload if isinstance(entry, PlainEntry) else entry.inline
+        self._size += _ENTRY + len(payload or b"")
         if self._size >= _CHUNK:
             self._spill()
 
@@ -57,17 +61,28 @@ class EntrySpool:
         if self._file is None:
             self._file = TemporaryFile(prefix="cacheness-")  # noqa: SIM115 - closed in __exit__
         # As tuples: pickling a dataclass with slots calls Python twice for each.
-        pickle.dump([_values(entry) for entry in self._kept], self._file, protocol=5)
+        values = [
+            tuple(entry) if isinstance(entry, PlainEntry) else _values(entry)
+            for entry in self._kept
+        ]
+        pickle.dump(values, self._file, protocol=5)
         self._chunks += 1
         self._kept = []
         self._size = 0
 
-    def __iter__(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Entry]:
+        """All of them, each at its length."""
+        return (entry.entry() if isinstance(entry, PlainEntry) else entry for entry in self)
+
+    def __iter__(self) -> Iterator[Entry | PlainEntry]:
         if self._file is not None:
             self._file.seek(0)
             for _ in range(self._chunks):
                 for values in pickle.load(self._file):
-                    yield build_entry(**dict(zip(_FIELDS, values, strict=True)))
+                    if len(values) == _PLAIN:
+                        yield PlainEntry._make(values)
+                    else:
+                        yield build_entry(**dict(zip(_FIELDS, values, strict=True)))
         yield from self._kept
 
     def __bool__(self) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from cacheness.entry import Entry
 from cacheness.errors import ConfigError
 from cacheness.filters import Filter, eviction_order
-from cacheness.testing.metadata_entries import make_entry, without_payload
+from cacheness.testing.metadata_entries import make_entry, make_plain, without_payload
 from cacheness.testing.store import StoreContract
 
 if TYPE_CHECKING:
@@ -177,6 +177,34 @@ class ManyEntriesPromises(StoreContract):
             "the first was displaced too: its blob has to be removed"
         )
         assert backend.count() == 1
+
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_entries_said_in_short_are_put_as_others_are(
+        self, backend: MetadataBackend, others: int
+    ) -> None:
+        old = make_entry("k0", prefix="p", blob="ab/" + "0" * 32, blob_store="store")
+        backend.put_entry(old)
+        first = make_plain("k1", ttl_seconds=60.0, params={"a": 1, "b": [None, "é"]})
+        short = [
+            make_plain("k0"),
+            first,
+            make_plain("k2", params={"b": "\0 and \ud800", "c": 1e300}),
+            make_plain("k3", summary="\0 and \ud800"),
+            make_plain("ключ", ttl_seconds=0.125),
+            make_plain("k1", params={"last": True}),
+        ]
+        long = [make_entry("k4", tags=("t",), params={"a": 1})] * others
+
+        displaced = backend.put_prepared(iter([*short, *long]))
+
+        expected = {entry.cache_key: entry for entry in [one.entry() for one in short] + long}
+        assert backend.get_entries(list(expected)) == expected, (
+            "put_prepared has to record what put_entries records for the same entries"
+        )
+        assert sorted(entry.generation for entry in displaced) == sorted(
+            (old.generation, first.generation)
+        ), "put_prepared has to give the entries that it displaced, so that their blobs are removed"
+        assert backend.count() == len(expected)
 
     def test_a_transaction_is_all_or_nothing(self, backend: MetadataBackend) -> None:
         if "transactions" not in backend.capabilities:

@@ -68,10 +68,17 @@ def make_entry(cache_key: str = "key", **fields: Any) -> Entry:
     return Entry(cache_key=cache_key, **given_fields)
 
 
-def _plain(ttl_seconds: float | None = None, params: Mapping[str, Any] | None = None) -> PlainEntry:
+def make_plain(
+    cache_key: str = "key",
+    *,
+    ttl_seconds: float | None = None,
+    params: Mapping[str, Any] | None = None,
+    summary: str = "dict of 3",
+) -> PlainEntry:
+    """An entry that is said in short, of a generation of its own."""
     return PlainEntry(
         namespace="",
-        cache_key="key",
+        cache_key=cache_key,
         generation=next(_generations),
         handler="json",
         checksum="xxh3-128:00",
@@ -81,7 +88,7 @@ def _plain(ttl_seconds: float | None = None, params: Mapping[str, Any] | None = 
         ttl_seconds=ttl_seconds,
         params=params or {},
         object_type="builtins.dict",
-        summary="dict of 3",
+        summary=summary,
     )
 
 
@@ -194,7 +201,7 @@ class SingleEntryPromises(StoreContract):
 
     def test_a_plain_put_records_the_same_entry(self, backend: MetadataBackend) -> None:
         for ttl, params in ((None, {}), (60.0, {"a": 1, "b": "\0 and \ud800", "c": 1e300})):
-            plain = _plain(ttl_seconds=ttl, params=params)
+            plain = make_plain(ttl_seconds=ttl, params=params)
 
             backend.put_plain(plain)
 
@@ -206,7 +213,7 @@ class SingleEntryPromises(StoreContract):
         self, backend: MetadataBackend
     ) -> None:
         def put_plain() -> object:
-            return backend.put_plain(_plain())
+            return backend.put_plain(make_plain())
 
         blob, advice = (
             "ab/" + "0" * 32,
