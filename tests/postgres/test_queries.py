@@ -253,6 +253,7 @@ QUERIES = {
     "tag": ({"tags": "tag-7"}, "entries_by_content"),
     "any of tags": ({"tags__in": ["tag-7", "tag-8"]}, "entries_by_content"),
     "prefix": ({"prefix": "prefix-7"}, "entries_by_prefix"),
+    "prefix in": ({"prefix__in": ["prefix-7", "prefix-8"]}, "entries_by_prefix"),
     "prefix startswith": ({"prefix__startswith": "prefix-77"}, "entries_by_prefix"),
     "function": ({"entry__function": "module:function_7"}, "entries_by_function"),
     "expiry": ({"entry__expires_at__lt": 1e9 + 20}, "entries_by_expiry"),

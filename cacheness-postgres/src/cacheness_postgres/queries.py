@@ -16,6 +16,7 @@ from sqlalchemy import (
     Numeric,
     Text,
     and_,
+    any_,
     bindparam,
     cast,
     false,
@@ -184,7 +185,7 @@ def _on_text(column: ColumnElement[str], condition: Condition) -> Clause:
     operator, value = condition.operator, condition.value
     if operator == "in":
         texts = [one for one in value if isinstance(one, str) and can_be_stored(one)]
-        among = column == func.any(bindparam(None, texts, type_=_TEXTS)) if texts else false()
+        among = _among(column, texts) if texts else false()
         return or_(among, column.is_(None)) if None in value else among
     if value is None:
         return column.is_(None) if operator == "eq" else _not_null_if(column, operator)
@@ -195,6 +196,14 @@ def _on_text(column: ColumnElement[str], condition: Condition) -> Clause:
             raise _Inexact
         return true() if operator == "ne" else false()
     return _on_text_with(column, operator, value)
+
+
+def _among(column: ColumnElement[str], texts: list[str]) -> Clause:
+    among = column == func.any(bindparam(None, texts, type_=_TEXTS))
+    if getattr(column, "name", "") not in _INDEXED_BY_BEGINNING:
+        return among
+    short = [text[:INDEXED_CHARACTERS] for text in texts]
+    return and_(beginning(column) == any_(bindparam(None, short, type_=_TEXTS)), among)
 
 
 def _not_null_if(column: ColumnElement[str], operator: str) -> Clause:

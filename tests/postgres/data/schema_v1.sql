@@ -123,7 +123,7 @@ ALTER TABLE ONLY cacheness.settings
 CREATE INDEX entries_by_content ON cacheness.entries USING gin (params jsonb_path_ops, custom_metadata jsonb_path_ops, tags jsonb_path_ops);
 CREATE INDEX entries_by_expiry ON cacheness.entries USING btree (namespace, expires_at) WHERE (expires_at IS NOT NULL);
 CREATE INDEX entries_by_function ON cacheness.entries USING btree (namespace, "left"(function, 200)) WHERE (function IS NOT NULL);
-CREATE INDEX entries_by_prefix ON cacheness.entries USING btree (namespace, "left"(prefix, 200));
+CREATE INDEX entries_by_prefix ON cacheness.entries USING btree (namespace, "left"(prefix, 200)) WHERE ("left"(prefix, 200) <> ''::text);
 CREATE INDEX entries_inexact ON cacheness.entries USING btree (namespace, cache_key) WHERE (exact IS NOT NULL);
 CREATE INDEX incoming_by_batch ON cacheness.incoming USING btree (batch);
 ALTER TABLE ONLY cacheness.blob_chunks
