@@ -310,3 +310,26 @@ def test_eviction_reads_off_an_index(
 
         assert f"entries_for_{policy}" in plan
         assert "Sort" not in plan
+
+
+@pytest.mark.parametrize("filled", [20_000], indirect=True)
+def test_a_batch_looks_its_keys_up_in_the_index(
+    filled: PostgresBackend, admin: psycopg.Connection[Any], schema: str
+) -> None:
+    def scans() -> tuple[int, int]:
+        # The counts of a session are handed in when it is idle for long, or when it is told to.
+        filled._database.fetch("SELECT pg_stat_force_next_flush()::text")
+        admin.execute("SELECT pg_stat_force_next_flush()")
+        row = admin.execute(
+            "SELECT seq_scan, n_tup_ins FROM pg_stat_user_tables "
+            "WHERE schemaname = %s AND relname = 'entries'",
+            [schema],
+        ).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    before = scans()
+
+    filled.put_entries(an_entry(f"new-{number}", number + 1) for number in range(10_000))
+
+    assert scans() == (before[0], before[1] + 10_000)

@@ -29,6 +29,9 @@ __all__ = ["put_all", "rename_all"]
 
 _ROWS = 10_000
 """Rows that are written by one statement."""
+_SURE = 100
+"""Of more keys than these the server may take reading the whole table for cheaper than looking
+each key up: it supposes that a page of the index comes from the disk each time."""
 _INCOMING_KINDS = ["int8", *("text" if kind == "jsonb" else kind for kind in KINDS)]
 _ADDED_KINDS = ["bytea" if kind == "jsonb" else kind for kind in KINDS]
 _DOCUMENTS = tuple(position for position, kind in enumerate(KINDS) if kind == "jsonb")
@@ -126,6 +129,8 @@ def _merge(
     """
     does = _statements(schema)
     cursor = session.cursor
+    if len(entries) > _SURE:
+        cursor.execute("SET LOCAL enable_seqscan = off")
     named = list({entry.namespace for entry in entries}), [entry.cache_key for entry in entries]
     standing = cursor.execute(does.lock, named, prepare=False).fetchall()
     new = entries
