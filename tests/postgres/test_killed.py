@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CASES = [
     ("Create", SMALL, "postgres"),
     ("Replace", LARGE, "postgres"),
+    ("PutBatch", SMALL, "postgres"),
     ("PutBatch", LARGE, "postgres"),
     ("PutBatch", LARGE, "file"),
     ("Pop", LARGE, "postgres"),
