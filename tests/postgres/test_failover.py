@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 import warnings
@@ -39,11 +40,11 @@ class Pair:
         if user:
             # Made beforehand, since the server's user may make nothing beside it.
             self._standby.mkdir(mode=0o700)
-            import shutil
-
             shutil.chown(self._standby, user)
         copy = ("-D", self._standby, "-h", self._hosts[0], "-U", "postgres", "-R", "-c", "fast")
         self._run("pg_basebackup", *copy)
+        # The primary's socket lies in its data, and the lock of that came along.
+        (self._standby / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
         self._pg_ctl("start", "-l", self._standby / "log", "-o", f"-h '' -k {self._standby}")
 
     def url(self, **options: str) -> str:
