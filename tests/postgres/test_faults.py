@@ -319,6 +319,26 @@ def test_a_pool_that_is_in_use_says_so(open_backend: Callable[..., PostgresBacke
     assert waiting == [None]
 
 
+def test_a_server_without_a_connection_left_says_what_to_do(
+    role: Callable[..., str],
+    open_backend: Callable[..., PostgresBackend],
+    admin: psycopg.Connection[Any],
+) -> None:
+    url = role()
+    name = url.split("://")[1].split("@")[0]
+    admin.execute(f"ALTER ROLE {name} CONNECTION LIMIT 1")
+    first = open_backend(url=url, pool_size=2)
+    assert first.find("key") is None
+    crowded = open_backend(url=url)
+
+    with pytest.raises(BackendUnavailableError, match="lower pool_size or raise max_connections"):
+        crowded.find("key")
+    first.close()
+    time.sleep(0.2)  # after a failed try a connection is not tried again at once
+
+    assert crowded.find("key") is None
+
+
 def test_more_threads_than_connections_wait_their_turn(
     open_backend: Callable[..., PostgresBackend],
 ) -> None:

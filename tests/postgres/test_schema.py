@@ -226,6 +226,12 @@ def test_a_role_that_may_only_read_reads(
     assert reader.get_entry("key") is not None
     with pytest.raises(ConfigError, match="GRANT SELECT, INSERT, UPDATE, DELETE"):
         reader.put_entry(an_entry(generation=2))
+    with pytest.raises(ConfigError, match="ON ALL SEQUENCES"):
+        reader.change_token()
+    admin.execute(f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {name}")
+    token = reader.change_token()
+    backend.put_entry(an_entry(generation=2))
+    assert reader.change_token() != token, "so that a memory tier sees what others change"
     reader.close()
 
 

@@ -34,11 +34,15 @@ NO_SCHEMA = frozenset({"42P01", "3F000"})
 READ_ONLY = frozenset({"25006"})
 """A standby, or a server that takes no writes at the moment."""
 
+_ROOM = "lower pool_size or raise max_connections"
+_FULL = ("too many clients", "too many connections", "connection slots are reserved")
+"""What a server says that has no connection left."""
+
 _MEANINGS = {
     "25006": "the server takes no writes at the moment (a standby, or set read-only)",
     "53100": "the server's disk is full",
     "53200": "the server is out of memory",
-    "53300": "the server has no connection left; lower pool_size or raise max_connections",
+    "53300": f"the server has no connection left; {_ROOM}",
     "55P03": "another client held a lock for longer than lock_timeout",
     "57014": "the statement was cancelled or took longer than the server's statement_timeout",
     "57P01": "the server is shutting down",
@@ -53,8 +57,9 @@ def unusable(error: psycopg.Error, address: Address) -> CachenessError:
     if error.sqlstate == "42501":
         return ConfigError(
             f"the role {address.user or 'in use'!r} may not do this on {address}: {told}; let the "
-            "owner of the schema run GRANT USAGE ON SCHEMA … and GRANT SELECT, INSERT, UPDATE, "
-            "DELETE ON ALL TABLES IN SCHEMA … TO this role"
+            "owner of the schema run GRANT USAGE ON SCHEMA …, GRANT SELECT, INSERT, UPDATE, "
+            "DELETE ON ALL TABLES IN SCHEMA … and GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA … "
+            "TO this role (to read, USAGE ON SCHEMA and SELECT are enough)"
         )
     meaning = _MEANINGS.get(error.sqlstate or "")
     return BackendUnavailableError(f"{address}: {f'{meaning}: {told}' if meaning else told}")
@@ -66,9 +71,10 @@ def unreachable(error: Exception, address: Address) -> CachenessError:
     Raise it outside the handler of ``error``, whose frames know the password.
     """
     told = address.without_secrets(" ".join(str(error).split()))
-    return BackendUnavailableError(
-        f"{address} can't be reached: {told}; check the server, the network and the URL"
-    )
+    # Of a connection that was refused no SQLSTATE is known.
+    full = any(words in told for words in _FULL)
+    way = _ROOM if full else "check the server, the network and the URL"
+    return BackendUnavailableError(f"{address} can't be reached: {told}; {way}")
 
 
 def missing_grant(address: Address, schema: str, schema_exists: bool, told: str) -> ConfigError:
