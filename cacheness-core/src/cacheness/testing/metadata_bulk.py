@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cacheness.backends.base import MetadataBackend
+    from cacheness.backends.plain_entry import PlainEntry
 
 __all__ = ["ManyEntriesPromises"]
 
@@ -194,8 +195,9 @@ class ManyEntriesPromises(StoreContract):
             make_plain("k1", params={"last": True}),
         ]
         long = [make_entry("k4", tags=("t",), params={"a": 1})] * others
+        prepared: list[Entry | PlainEntry] = [*short, *long]
 
-        displaced = backend.put_prepared(iter([*short, *long]))
+        displaced = backend.put_prepared(iter(prepared))
 
         expected = {entry.cache_key: entry for entry in [one.entry() for one in short] + long}
         assert backend.get_entries(list(expected)) == expected, (
