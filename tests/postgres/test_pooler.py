@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import column
 
@@ -85,11 +86,17 @@ def pgbouncer(url: str, server_directory: Path) -> Iterator[str]:
 
 
 @pytest.fixture(params=["own_pooler", "pgbouncer"])
+def pooled(request: pytest.FixtureRequest) -> str:
+    """The URL of a pooler."""
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
+@pytest.fixture
 def through(
-    request: pytest.FixtureRequest, open_backend: Callable[..., PostgresBackend]
+    pooled: str, open_backend: Callable[..., PostgresBackend]
 ) -> Callable[..., PostgresBackend]:
     """Opens backends through a pooler."""
-    pooled = request.getfixturevalue(request.param)
     return lambda *names, **options: open_backend(*names, url=pooled, **options)
 
 
@@ -176,16 +183,43 @@ def test_changes_are_seen_through_a_pooler(
     assert pooled.change_token() != before
 
 
-@pytest.mark.parametrize("kind", ["own_pooler", "pgbouncer"])
-def test_blobs_stream_through_a_pooler(
-    kind: str, request: pytest.FixtureRequest, schema: str, tmp_path: Path
-) -> None:
-    pooled = request.getfixturevalue(kind)
+def test_blobs_stream_through_a_pooler(pooled: str, schema: str, tmp_path: Path) -> None:
     blobs = PostgresBlobBackend(context_for(tmp_path), url=pooled, schema=schema)
 
     assert blobs.write(NAME, [b"x" * 3_000_000, b"y"]) == 3_000_001
     assert bytes(blobs.read(NAME))[-2:] == b"xy"
     blobs.close()
+
+
+STATE = """SELECT
+    (SELECT array_agg(name || '=' || setting ORDER BY name) FROM pg_settings
+        WHERE source = 'session' AND name NOT IN ('application_name', 'client_encoding')),
+    (SELECT count(*) FROM pg_prepared_statements),
+    (SELECT count(*) FROM pg_listening_channels()),
+    (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'),
+    (SELECT count(*) FROM pg_class WHERE relpersistence = 't')"""
+
+
+def test_nothing_is_left_in_the_sessions_behind_a_pooler(
+    through: Callable[..., PostgresBackend], pooled: str
+) -> None:
+    backend = through()
+    for turn in range(20):
+        backend.put_entry(an_entry(generation=turn + 1))
+        assert backend.find("key") is not None
+    backend.put_entries(an_entry(f"k{n}", n + 100) for n in range(200))
+    backend.put_entries(an_entry(f"k{n}", n + 500) for n in range(200))
+    backend.change_token()
+    with backend.lock("key"):
+        pass
+
+    # As many transactions at a time as the pooler has sessions, so that each is seen.
+    connections = [psycopg.connect(pooled, prepare_threshold=None) for _ in range(4)]
+    states = [connection.execute(STATE).fetchone() for connection in connections]
+    for connection in connections:
+        connection.close()
+
+    assert states == [(None, 0, 0, 0, 0)] * 4
 
 
 def test_a_pooler_that_hides_is_found_out(
