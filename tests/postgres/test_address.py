@@ -7,10 +7,12 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from cacheness import UnifiedCache
 from cacheness.errors import CachenessError, ConfigError
+from cacheness_postgres import failures
 from cacheness_postgres.address import Address
 from cacheness_postgres.backend import PostgresBackend
 from cacheness_postgres.blobs import PostgresBlobBackend
@@ -18,6 +20,7 @@ from cacheness_postgres.blobs import PostgresBlobBackend
 from .conftest import context_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SECRET = "hunter2-Geheim"
@@ -114,6 +117,19 @@ def test_a_password_that_works_shows_nowhere(
 
         assert SECRET not in repr(cache) + repr(cache.config) + repr(vars(cache))
     assert SECRET not in logged.text
+
+
+@pytest.mark.parametrize("settle", [failures.unusable, failures.unreachable])
+def test_a_password_in_what_the_server_says_is_blotted_out(
+    settle: Callable[[Any, Address], CachenessError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", f"{SECRET}-of-the-environment")
+    address = Address(f"postgresql://me:{SECRET}@db.example/team")
+    told = psycopg.OperationalError(f"neither {SECRET} nor {SECRET}-of-the-environment will do")
+
+    error = settle(told, address)
+
+    assert "neither … nor … will do" in str(error)
 
 
 def test_the_label_says_where_the_server_is() -> None:

@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheness.testing.metadata_entries import make_plain
 from cacheness_postgres.clock import ServerClock
 from cacheness_postgres.rows import to_entry, to_row
 
 from .conftest import an_entry
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from cacheness_postgres.backend import PostgresBackend
 
 # From 2010 to 2036, on both sides of the translation.
 this_age = st.floats(1.3e9, 2.05e9)
@@ -58,6 +65,22 @@ def test_a_clock_that_was_set_is_measured_again(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(time, "time", lambda: real() + 30)
 
     assert clock.is_doubtful()
+
+
+def test_entries_that_are_said_in_short_are_kept_by_the_servers_clock(
+    backend: PostgresBackend, admin: psycopg.Connection[Any], schema: str
+) -> None:
+    now = time.time()
+    backend._database.clock.learn(now + 100.0, now, now)
+    short = [make_plain("a"), make_plain("b", ttl_seconds=60.0)]
+
+    backend.put_prepared(short)
+
+    at = short[0].now + backend._database.clock.distance
+    kept = "SELECT created_at, renewed_at, accessed_at, expires_at FROM {}.entries ORDER BY 4"
+    rows = admin.execute(kept.format(schema)).fetchall()
+    assert rows == [(at, at, at, at + 60.0), (at, at, at, None)]
+    assert backend.get_entries(["a", "b"]) == {one.cache_key: one.entry() for one in short}
 
 
 def _as_read(row: tuple[object, ...]) -> tuple[object, ...]:
