@@ -16,7 +16,7 @@ from cacheness.backends.memory import MemoryBackend
 from cacheness.backends.wrapper import MemoryCacheWrapper
 from cacheness.config import CacheConfig
 from cacheness.filters import Filter
-from cacheness.testing.metadata_entries import make_entry
+from cacheness.testing.metadata_entries import make_entry, make_plain
 from cacheness.testing.store import forked
 
 if TYPE_CHECKING:
@@ -191,7 +191,9 @@ def test_each_thread_compares_its_own_tokens(
     "change",
     [
         lambda tier: tier.put_entry(make_entry(description="new")),
+        lambda tier: tier.put_plain(make_plain()),
         lambda tier: tier.put_entries([make_entry(description="new")]),
+        lambda tier: tier.put_prepared([make_plain()]),
         lambda tier: tier.update_fields("key", {"description": "new"}),
         lambda tier: tier.delete_entry("key"),
         lambda tier: tier.delete_entries(["key"]),
