@@ -44,7 +44,7 @@ _ENCODERS: dict[str, Callable[[Any], bytes]] = {
 def copied(entries: Iterable[Entry | PlainEntry], distance: float) -> Iterator[bytes]:
     """[hot] All that ``COPY`` is to read for these entries, in the order of `COLUMNS`.
 
-    Of a `PlainEntry` most fields are always the same, so that its row takes 1.5 µs, where a
+    Of a `PlainEntry` most fields are always the same, so that its row takes 2 µs, where a
     tuple and psycopg's look at each value of it take 6.
 
     Args:

@@ -247,7 +247,7 @@ def _index_entries(entries: Table) -> None:
         column.expires_at,
         postgresql_where=column.expires_at.isnot(None),
     )
-    # Most entries have none; that costs each row of them a third of what a COPY takes besides.
+    # Most entries have none, which would cost each of their rows a fifth of its COPY.
     Index(
         "entries_by_prefix",
         column.namespace,
