@@ -14,7 +14,7 @@ import pytest
 from tests.core.security.hostile import blobs_of, change, everything, journal_that_removes, plant
 from xxhash import xxh3_128_hexdigest
 
-from cacheness import CachenessError, UnifiedCache
+from cacheness import BackendUnavailableError, CachenessError, ConfigError, UnifiedCache
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 
@@ -99,6 +99,42 @@ def test_a_journal_that_names_a_file_removes_none(directory, outside, taken_out_
 
     assert (outside / "precious").exists()
     assert "names a file" in said[0]
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+@pytest.mark.parametrize("name", ["store-id", "cacheness.json"])
+def test_no_small_file_is_read_through_a_link(directory, outside, name, backend):
+    """What a file of the user's says, his key for instance, is in no file of the cache."""
+    options = {"metadata_backend": backend}
+    with UnifiedCache(directory, **options) as cache:
+        cache.put(1, "k")
+    secret = b"5ec2e7" * 10 + b"0123"
+    (outside / "precious").write_bytes(secret)
+    (directory / name).unlink(missing_ok=True)
+    (directory / name).symlink_to(outside / "precious")
+
+    with (
+        pytest.raises((BackendUnavailableError, ConfigError), match="a link: remove it") as told,
+        UnifiedCache(directory, **options) as cache,
+    ):
+        cache.put(np.arange(20_000), "array")
+
+    assert secret.decode() not in str(told.value)
+    (directory / name).unlink()
+    assert secret not in everything(directory)
+    with UnifiedCache(directory, **options) as cache:
+        cache.put(np.arange(20_000), "array")
+
+
+@pytest.mark.parametrize("content", [b"", b"5ec2e7" * 10, b"/" * 32])
+def test_an_id_that_is_none_is_told_to_nobody(directory, content):
+    (directory / "store-id").write_bytes(content)
+    with UnifiedCache(directory) as cache:
+        with pytest.raises(BackendUnavailableError, match="damaged: remove it"):
+            cache.put(np.arange(20_000), "array")
+        assert cache["k"] == {"a": 1}
+        (directory / "store-id").unlink()
+        cache.put(np.arange(20_000), "array")
 
 
 @pytest.mark.parametrize("folder", ["blobs", "quarantine", "locks"])

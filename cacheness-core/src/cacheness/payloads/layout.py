@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+from errno import ELOOP, EMLINK
 from stat import S_ISREG
+from time import sleep
 
 from cacheness.errors import BackendUnavailableError, ConfigError
 
@@ -107,14 +109,20 @@ def store_id(directory: str, config: CacheConfig) -> str:
     """
     path = f"{directory}/{_STORE_ID}"
     try:
-        if not config.read_only and not os.path.exists(path):
+        if not config.read_only and not os.path.lexists(path):
             make_directory(directory, config)
             write_new_file(path, os.urandom(16).hex().encode(), file_mode(config))
-        return _read_file(path, 64).decode("ascii")
+        for _ in range(50):
+            found = _read_file(path, 64)
+            # The store of blobs is told it, so it may be nothing else that somebody put here.
+            if len(found) == 32 and found.isalnum():
+                return found.decode("ascii")
+            sleep(0.01)  # without hard links, it is written in place by who made it first
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise BackendUnavailableError(f"{path} can't be read: {error}") from error
+    raise BackendUnavailableError(f"{path} is damaged: remove it, and another will be made")
 
 
 def make_subdirectory(path: str, config: CacheConfig) -> None:
@@ -179,8 +187,13 @@ def _read_file(path: str, most: int) -> bytes:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Without a wait for the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    """Without a wait for the other end of a pipe, and not by a link to a file elsewhere."""
+    try:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as error:
+        if error.errno in (ELOOP, EMLINK):
+            raise OSError(f"{path} is a link: remove it") from error
+        raise
 
 
 def _check_owner(directory: str) -> None:
