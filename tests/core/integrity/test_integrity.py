@@ -406,6 +406,24 @@ def test_links_in_the_directory_are_not_followed(on_disk, tmp_path):
     assert outside.read_bytes() == b"somebody's"
 
 
+@pytest.mark.parametrize("folder", ["blobs", "quarantine", "blobs/ab"])
+def test_no_folder_is_swept_through_a_link(on_disk, tmp_path, folder):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    own = [outside / name for name in ("a.1.ab.tmp", "a.payload", "a.json", ".1.tmp")]
+    for path in own:
+        path.write_text('{"cache_key": "somebody\'s", "handler": "x", "stored_bytes": 1}')
+    path = Path(on_disk.config.cache_dir, folder)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(outside)
+
+    report = repaired(on_disk)
+
+    assert all(path.exists() for path in own)
+    assert "somebody's" not in str(report)
+    assert not report.quarantined
+
+
 # --- the store, and the rest of the house -----------------------------------------------------
 
 

@@ -8,10 +8,12 @@ import os
 import re
 from array import array
 from bisect import bisect_left
-from contextlib import closing
+from contextlib import closing, suppress
+from stat import S_ISREG
 from time import time
 
 from cacheness.blobs.base import BLOB_NAME
+from cacheness.disk.folder import Folder
 from cacheness.errors import BackendUnavailableError, ConfigError
 from cacheness.integrity.report import Problem
 
@@ -190,52 +192,55 @@ def _sweep_leftovers(engine: Engine, add: Add, *, repair: bool, grace: float) ->
 
 
 def _sweep_directory(engine: Engine, add: Add, *, repair: bool, grace: float) -> None:
-    directory = engine.config.cache_dir
     before = time() - grace
-    for folder in ("", "blobs", "quarantine"):
-        for file in _files(os.path.join(directory, folder)):
-            name = os.path.join(folder, file.name)
-            if folder == "quarantine" and file.name.endswith(".json"):
-                add(_in_quarantine(file.path, name))
-            elif _is_named(file, folder):
-                continue
-            elif (status := file.stat(follow_symlinks=False)).st_ctime < before:
-                removed = repair and _unlink(file.path)
-                detail = "nothing names this file"
-                add(Problem("orphaned", name, detail, status.st_size, removed))
+    directory = os.path.realpath(engine.config.cache_dir)
+    with suppress(FileNotFoundError), Folder(directory) as root:
+        _sweep_files(root, "", add, repair=repair, before=before)
+        for name in ("blobs", "quarantine"):
+            # What is no directory, or a link to one, has none of our files.
+            with suppress(FileNotFoundError, NotADirectoryError), Folder(name, root) as folder:
+                _sweep_files(folder, name, add, repair=repair, before=before)
 
 
-def _is_named(file: os.DirEntry[str], folder: str) -> bool:
+def _sweep_files(folder: Folder, path: str, add: Add, *, repair: bool, before: float) -> None:
+    names = folder.names()
+    there = frozenset(names)
+    for name in names:
+        try:
+            status = folder.status(name)
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        about = os.path.join(path, name)
+        if not S_ISREG(status.st_mode):
+            continue
+        if path == "quarantine" and name.endswith(".json"):
+            add(_in_quarantine(folder, name, about))
+        elif not _is_named(name, path, there) and status.st_ctime < before:
+            removed = repair and _unlink(folder, name)
+            add(Problem("orphaned", about, "nothing names this file", status.st_size, removed))
+
+
+def _is_named(name: str, path: str, there: frozenset[str]) -> bool:
     """Whether it is no temporary file, and no payload in quarantine without its record."""
-    if folder == "quarantine" and file.name.endswith(".payload"):
-        return os.path.exists(f"{file.path.removesuffix('.payload')}.json")
-    return not _TEMPORARY.fullmatch(file.name)
+    if path == "quarantine" and name.endswith(".payload"):
+        return f"{name.removesuffix('.payload')}.json" in there
+    return not _TEMPORARY.fullmatch(name)
 
 
-def _files(directory: str) -> Iterator[os.DirEntry[str]]:
+def _in_quarantine(folder: Folder, name: str, about: str) -> Problem:
     try:
-        with os.scandir(directory) as found:
-            for entry in found:
-                if entry.is_file(follow_symlinks=False):
-                    yield entry
-    except (FileNotFoundError, NotADirectoryError):
-        return
-
-
-def _in_quarantine(path: str, name: str) -> Problem:
-    try:
-        with open(path, "rb") as file:
-            record = json.loads(file.read(_LONGEST_RECORD))
-        about = f"entry {record['cache_key']} of the handler {record['handler']!r}"
+        with folder.open(name, os.O_RDONLY) as opened:
+            record = json.loads(opened.file().read(_LONGEST_RECORD))
+        detail = f"entry {record['cache_key']} of the handler {record['handler']!r}"
         size = int(record["stored_bytes"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        about, size = "a record that can't be read", 0
-    return Problem("quarantined", name, about, size)
+        detail, size = "a record that can't be read", 0
+    return Problem("quarantined", about, detail, size)
 
 
-def _unlink(path: str) -> bool:
+def _unlink(folder: Folder, name: str) -> bool:
     try:
-        os.unlink(path)
+        folder.unlink(name)
     except OSError:
         return False
     return True
