@@ -15,7 +15,6 @@ from contextlib import ExitStack, suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cacheness.disk.descriptor import Descriptor
 from cacheness.errors import CachenessError
 from cacheness.flights.table import table
 from cacheness.forks import renew_in_child
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     from cacheness.backends.base import MetadataBackend
+    from cacheness.disk.folder import Folder
     from cacheness.flights.table import Wait
     from cacheness.flights.ways import Lock
 
@@ -175,7 +175,9 @@ class FilePlace:
 
         name = token + _SUFFIX
         with Folder(self._directory) as folder:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            with suppress(FileNotFoundError):
+                folder.unlink(f"{name}.new")  # it may be another name of a file elsewhere
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             with folder.open(f"{name}.new", flags, self._mode) as opened:
                 if self._mode == 0o660 and hasattr(os, "fchmod"):
                     os.fchmod(opened.number, self._mode)
@@ -183,28 +185,29 @@ class FilePlace:
             folder.rename(f"{name}.new", name)
 
     def remove(self, token: str) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self._path(token))
+        from cacheness.disk.folder import Folder
+
+        with suppress(FileNotFoundError), Folder(self._directory) as folder:
+            folder.unlink(token + _SUFFIX)
 
     def read(self) -> dict[str, object]:
-        found: dict[str, object] = {}
-        for name in os.listdir(self._directory):
-            token, dot, _ = name.partition(_SUFFIX)
-            if dot and name == token + _SUFFIX:
-                with suppress(OSError, ValueError):
-                    found[token] = json.loads(_content(self._path(token)))
-        return found
+        from cacheness.disk.folder import Folder
 
-    def _path(self, token: str) -> str:
-        return os.path.join(self._directory, token + _SUFFIX)
+        found: dict[str, object] = {}
+        with Folder(self._directory) as folder:
+            for name in folder.names():
+                token, dot, _ = name.partition(_SUFFIX)
+                if dot and name == token + _SUFFIX:
+                    with suppress(OSError, ValueError, RecursionError):
+                        found[token] = json.loads(_content(folder, name))
+        return found
 
 
 _SUFFIX = ".waits"
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
-def _content(path: str) -> bytes:
-    with Descriptor(path, os.O_RDONLY | _NO_LINK) as opened:
+def _content(folder: Folder, name: str) -> bytes:
+    with folder.open(name, os.O_RDONLY) as opened:
         status = os.fstat(opened.number)
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
             return b"[]"
