@@ -153,10 +153,11 @@ class Recorder:
 
     _rename = _replace
 
-    def _link(self, old, new):
-        self._own["link"](old, new)
-        number = self._id(os.stat(new).st_ino, new)
-        self.say("pending", self._directory(new, None), ("name", os.path.basename(new), number))
+    def _link(self, old, new, **how):
+        self._own["link"](old, new, **how)
+        folder = how.get("dst_dir_fd")
+        number = self._id(os.stat(new, dir_fd=folder).st_ino)
+        self.say("pending", self._directory(new, folder), ("name", os.path.basename(new), number))
 
     def _unlink(self, path, *, dir_fd=None):
         directory = self._directory(path, dir_fd)

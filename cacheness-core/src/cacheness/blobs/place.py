@@ -60,11 +60,12 @@ class Place:
 
     def claim(self, owner: str) -> None:
         """Note it in a file of its own, which two machines can make at the same time."""
-        from cacheness.payloads.layout import write_new_file
+        from cacheness.payloads.layout import write_file_in
 
         try:
             self._make_root()
-            write_new_file(self._owner_path(owner), owner.encode(), self.mode)
+            with Folder(self.path) as root:
+                write_file_in(root, _owner_name(owner), owner.encode(), self.mode)
         except OSError as error:
             raise self._out_of_reach(error) from error
 
@@ -162,7 +163,7 @@ class Place:
         self._settled |= there
 
     def _make_root(self) -> None:
-        from cacheness.payloads.layout import make_subdirectory, write_new_file
+        from cacheness.payloads.layout import make_subdirectory, write_file_in
 
         if self._own_place:
             self._context.make_directory()
@@ -171,9 +172,11 @@ class Place:
 
             make_parents(self.path, durable=self.durable)
         make_subdirectory(self.path, self._context.config)
-        path = os.path.join(self.path, _STORE_ID)
-        if not os.path.lexists(path):
-            write_new_file(path, os.urandom(16).hex().encode(), self.mode)
+        with Folder(self.path) as root:
+            try:
+                root.status(_STORE_ID)
+            except FileNotFoundError:
+                write_file_in(root, _STORE_ID, os.urandom(16).hex().encode(), self.mode)
 
     def _read_store_id(self) -> str:
         """The store's id; empty where there is none."""
@@ -189,16 +192,16 @@ class Place:
             sleep(0.01)
         raise OSError(errno.EIO, f"its {_STORE_ID} is damaged")
 
-    def _owner_path(self, owner: str) -> str:
-        from hashlib import blake2b
-
-        digest = blake2b(owner.encode(), digest_size=16).hexdigest()
-        return os.path.join(self.path, f"owner-{digest}")
-
     def _out_of_reach(self, error: OSError) -> BackendUnavailableError:
         return BackendUnavailableError(
             f"the blob store {self.path} can't be reached: {error.strerror or error}"
         )
+
+
+def _owner_name(owner: str) -> str:
+    from hashlib import blake2b
+
+    return f"owner-{blake2b(owner.encode(), digest_size=16).hexdigest()}"
 
 
 def _is_prefix(name: str) -> bool:

@@ -8,12 +8,13 @@ import os
 import stat
 import sys
 from contextlib import contextmanager
+from functools import partial
 
 from cacheness.disk.descriptor import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Folder", "closing_on_error"]
 
@@ -67,8 +68,14 @@ if sys.platform == "win32":
         def rename_into(self, path: str, name: str) -> None:
             os.replace(path, os.path.join(self._path, name))
 
+        def link(self, old: str, name: str) -> None:
+            os.link(os.path.join(self._path, old), os.path.join(self._path, name))
+
         def unlink(self, name: str) -> None:
             os.unlink(os.path.join(self._path, name))
+
+        def unlinking(self, name: str) -> Callable[[], None]:
+            return partial(os.unlink, os.path.join(self._path, name))
 
         def status(self, name: str) -> os.stat_result:
             return os.lstat(os.path.join(self._path, name))
@@ -123,9 +130,18 @@ else:
             """Move a file of the same file system into the folder."""
             os.replace(path, name, dst_dir_fd=self.number)
 
+        def link(self, old: str, name: str) -> None:
+            """Give a file of the folder another name, which nothing has yet."""
+            folder = self.number
+            os.link(old, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+
         def unlink(self, name: str) -> None:
             """Remove a file."""
             os.unlink(name, dir_fd=self.number)
+
+        def unlinking(self, name: str) -> Callable[[], None]:
+            """`unlink` as one call of C, before which no interrupt comes."""
+            return partial(os.unlink, name, dir_fd=self.number)
 
         def status(self, name: str) -> os.stat_result:
             """The status of what bears this name, of a link itself."""

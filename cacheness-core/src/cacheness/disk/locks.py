@@ -376,7 +376,11 @@ def _make_directory(directory: str, *, for_group: bool) -> None:
     except FileExistsError:
         return
     if for_group:
-        os.chmod(directory, 0o2770)  # noqa: S103  # a team's directory
+        from cacheness.disk.folder import Folder
+
+        # Somebody may have put a link in its place by now.
+        with Folder(directory) as made:
+            made.set_mode(0o2770)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

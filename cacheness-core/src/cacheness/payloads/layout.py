@@ -13,6 +13,7 @@ from cacheness.errors import BackendUnavailableError, ConfigError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cacheness.config import CacheConfig
+    from cacheness.disk.folder import Folder
 
 __all__ = [
     "FORMAT",
@@ -20,6 +21,7 @@ __all__ = [
     "make_directory",
     "make_subdirectory",
     "store_id",
+    "write_file_in",
     "write_new_file",
 ]
 
@@ -135,46 +137,56 @@ def make_subdirectory(path: str, config: CacheConfig) -> None:
     except FileExistsError:
         return
     if config.permissions == "group":
-        os.chmod(path, _directory_mode(config))
+        from cacheness.disk.folder import Folder
+
+        # Somebody may have put a link in its place by now.
+        with Folder(path) as made:
+            made.set_mode(_directory_mode(config))
 
 
 def write_new_file(path: str, text: bytes, mode: int, *, sync: bool = True) -> bool:
+    """As `write_file_in`, where the user has named the directory, be it by a link."""
+    from cacheness.disk.folder import Folder
+
+    with Folder(os.path.realpath(os.path.dirname(path))) as folder:
+        return write_file_in(folder, os.path.basename(path), text, mode, sync=sync)
+
+
+def write_file_in(folder: Folder, name: str, text: bytes, mode: int, *, sync: bool = True) -> bool:
     """Write a whole file at once where there is none; False where there is one.
 
     Many processes may do so at the same time: one of them wins, and nobody ever sees a
     half-written file; with ``sync`` not even after a power loss.
     """
-    from cacheness.disk.descriptor import Descriptor
-
-    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    temporary = f"{name}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    remove = folder.unlinking(temporary)
     try:
-        with Descriptor(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as opened:
+        with folder.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as opened:
             if hasattr(os, "fchmod"):
                 os.fchmod(opened.number, mode)
             os.write(opened.number, text)
             if sync:
                 os.fsync(opened.number)
-        return _link(temporary, path)
+        return _link(folder, temporary, name, text, mode)
     finally:
         try:  # noqa: SIM105  # an interrupt could keep a function in Python from beginning
-            os.unlink(temporary)
+            remove()
         except FileNotFoundError:
             pass
 
 
-def _link(temporary: str, path: str) -> bool:
+def _link(folder: Folder, temporary: str, name: str, text: bytes, mode: int) -> bool:
     try:
-        os.link(temporary, path)
+        folder.link(temporary, name)
     except FileExistsError:
         return False
     except (OSError, AttributeError):
         # A file system without hard links: the first to create the name wins.
         try:
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as opened:
+                os.write(opened.number, text)
         except FileExistsError:
             return False
-        with open(temporary, "rb") as source, open(target, "wb") as file:
-            file.write(source.read())
     return True
 
 
