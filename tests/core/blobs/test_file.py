@@ -116,11 +116,35 @@ def test_a_staged_file_is_renamed_not_copied(directory: str) -> None:
     with open(staged, "wb") as file:
         file.write(b"handler")
         inode = os.fstat(file.fileno()).st_ino
+    assert sys.platform != "linux" or os.path.samefile(
+        os.path.dirname(staged), f"{directory}/blobs/ab"
+    )
 
     store.adopt(staged, NAME)
 
     assert os.stat(f"{directory}/blobs/{NAME}").st_ino == inode
-    assert os.path.dirname(staged) == f"{directory}/blobs/ab"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a path leads to an open directory")
+def test_a_staged_file_comes_where_it_was_staged_whatever_lies_there_by_then(
+    directory: str, tmp_path: Path
+) -> None:
+    store, outside = open_store(directory), tmp_path / "outside"
+    outside.mkdir()
+    before = len(os.listdir("/dev/fd"))
+    staged = store.stage(NAME)
+    os.rename(f"{directory}/blobs/ab", f"{directory}/blobs/aside")
+    os.symlink(outside, f"{directory}/blobs/ab")
+
+    subprocess.run(["touch", staged], check=True)
+    with pytest.raises(OSError, match=r".+"):
+        store.adopt(staged, NAME)
+
+    assert os.listdir(outside) == []
+    assert os.listdir(f"{directory}/blobs/aside") == [os.path.basename(staged)]
+    os.unlink(staged)
+    del staged
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_a_staged_file_on_another_disk_is_copied(

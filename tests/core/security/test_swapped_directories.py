@@ -6,10 +6,17 @@ import stat
 import sys
 import warnings
 
+import numpy as np
 import pytest
 from tests.core.security.hostile import everything
 
-from cacheness import CachenessError, UnifiedCache
+from cacheness import (
+    CachenessError,
+    Handler,
+    UnifiedCache,
+    register_handler,
+    unregister_handler,
+)
 from cacheness.backends.base import BackendContext
 from cacheness.blobs.file import FileBlobBackend
 from cacheness.config import CacheConfig
@@ -100,10 +107,26 @@ def write(directory):
     store_in(directory, permissions="group").write(NAME, [b"x"])
 
 
+def stage(directory):
+    store = store_in(directory)
+    staged = store.stage(NAME)
+    for mode in ("wb", "r+b"):
+        with open(staged, mode) as file:
+            file.write(b"by a handler")
+    store.adopt(staged, NAME)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "use"),
-    [("blobs", claim), ("blobs", claim_again), ("blobs", write), ("blobs/ab", write)],
+    [
+        ("blobs", claim),
+        ("blobs", claim_again),
+        ("blobs", write),
+        ("blobs/ab", write),
+        ("blobs", stage),
+        ("blobs/ab", stage),
+    ],
 )
 def test_nothing_is_written_by_a_link_that_was_a_directory(tmp_path, folder, use):
     before_each_call(tmp_path, folder, use)
@@ -158,3 +181,55 @@ def test_a_notice_of_a_strangers_is_none(tmp_path, content):
         {"ab": []},
         {"ab": [[1, 2]]},
     )
+
+
+class Written:
+    """What a handler keeps that opens its file twice."""
+
+
+class WrittenHandler(Handler):
+    data_only = True
+
+    def can_handle(self, obj):
+        return isinstance(obj, Written)
+
+    def put(self, obj, file_path):
+        for mode in ("wb", "ab"):
+            with open(file_path, mode) as file:
+                file.write(b"x" * 50_000)
+        PLACES.append(os.path.realpath(file_path))
+        return {}
+
+    def get(self, file_path):
+        return os.path.getsize(file_path)
+
+
+PLACES = []
+
+
+@pytest.fixture
+def written_handler():
+    PLACES.clear()
+    register_handler(priority=100)(WrittenHandler)
+    yield
+    unregister_handler("written")
+
+
+@pytest.mark.parametrize("shared", ["by a group", "by a mode", "not at all"])
+@pytest.mark.usefixtures("written_handler")
+def test_a_handler_writes_where_others_write_only_what_it_opens_once(tmp_path, shared):
+    """The second time, the file could have become a link in a directory of others."""
+    permissions = "group" if shared == "by a group" else "private"
+    with UnifiedCache(tmp_path / "cache", permissions=permissions, compressor="none") as cache:
+        cache.put(np.arange(20_000), "array")
+        for number in range(256 if shared == "by a mode" else 0):
+            (tmp_path / "cache" / "blobs" / f"{number:02x}").mkdir(exist_ok=True)
+            (tmp_path / "cache" / "blobs" / f"{number:02x}").chmod(0o777)
+        cache.put(Written(), "k")
+        cache.put({"a": Written(), "b": np.zeros(9)}, "part")
+        assert cache["k"] == cache["part"]["a"] == 100_000
+        assert cache.verify_integrity().ok
+    for path in PLACES:
+        inside = path.startswith(os.path.realpath(tmp_path))
+        assert inside == (shared == "not at all")
+        assert inside or os.stat(os.path.dirname(path)).st_mode & 0o077 == 0

@@ -12,6 +12,7 @@ from time import time
 
 from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
 from cacheness.blobs.place import Place
+from cacheness.disk.folder import closing_on_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,10 +147,20 @@ class FileBlobBackend(BlobBackend):
     # --- files that a handler writes itself ---------------------------------------------
 
     def stage(self, name: str) -> str:
-        """A path in the store's own directory, so that `adopt` has only to rename the file."""
+        """A path in the store's own directory, so that `adopt` has only to rename the file.
+
+        Where no path leads to an open directory, it is one for this process alone.
+        """
+        from cacheness.disk.staging import HeldPath
+
         prefix, file_name = check_blob_name(name).split("/")
-        with self._place.made_folder(prefix):
-            return os.path.join(self._place.path, prefix, _temporary_name(file_name[32:]))
+        folder = self._place.made_folder(prefix)
+        with closing_on_error(folder):
+            staged = HeldPath.within(folder, _temporary_name(file_name[32:]))
+        if staged is None:
+            folder.__exit__()
+            return super().stage(name)
+        return staged
 
     def adopt(self, staged_path: str, name: str) -> int:
         from cacheness.disk.staging import open_regular

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Private files on the local disk, for blob backends that keep none there."""
+"""Files on their way into a store, at paths where nobody else can put anything."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
 from cacheness.disk.descriptor import Descriptor
@@ -13,13 +14,50 @@ from cacheness.disk.descriptor import Descriptor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
-__all__ = ["new_file_path", "open_regular", "pieces_of"]
+    from cacheness.disk.folder import Folder
+
+__all__ = ["HeldPath", "is_ours_alone", "new_file_path", "open_regular", "pieces_of"]
 
 _PIECE = 1 << 20
 
 _directory: tuple[int, str] | None = None
 """The process that made it, and the directory: a forked child makes one of its own."""
+
+
+class HeldPath(str):
+    """A path into a directory that is open as long as somebody has the path.
+
+    It leads to that very directory, whatever is in the place of its name by then, in this
+    process and in those that it starts.
+    """
+
+    __slots__ = ("_folder",)
+    _folder: Folder
+
+    @classmethod
+    def within(cls, folder: Folder, name: str) -> Self | None:
+        """The path of a file in the folder; None where there is no such path to a folder."""
+        if sys.platform != "linux":
+            return None
+        directory = f"/proc/{os.getpid()}/fd/{folder.number}"
+        try:
+            if not os.path.samestat(os.stat(directory), os.fstat(folder.number)):
+                return None
+        except FileNotFoundError:
+            return None
+        path = cls(f"{directory}/{name}")
+        path._folder = folder
+        return path
+
+
+def is_ours_alone(directory: str) -> bool:
+    """Whether nobody else may put files into it."""
+    if sys.platform == "win32":
+        return True
+    status = os.stat(directory)
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def new_file_path(name: str) -> str:

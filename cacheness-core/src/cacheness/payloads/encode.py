@@ -250,15 +250,18 @@ class _Encoding:
         """Where a handler is to write its file, and whether that is for this process alone.
 
         What will be signed is not left where others may write: who puts another file in
-        its place before it is checksummed would have that signed.
+        its place before it is checksummed would have that signed. Nor is what a handler may
+        open twice, as the second time it could be a link.
         """
+        from cacheness.disk.staging import is_ours_alone, new_file_path
+
         name = _blob_name(loaded.extension)
         signing = self._encoder.signing
         signed = signing == "all" or (signing == "auto" and not loaded.data_only)
         if not signed or loaded.verifies:
-            return self._encoder.blobs().stage(name), False
-        from cacheness.disk.staging import new_file_path
-
+            staged = self._encoder.blobs().stage(name)
+            if loaded.verifies or is_ours_alone(os.path.dirname(staged)):
+                return staged, False
         return new_file_path(name), True
 
     def _adopt(self, staged: str, metadata: dict[str, Any], blobs: BlobBackend) -> Encoded:
