@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from cacheness.errors import BlobCorruptedError
+from cacheness.errors import BlobCorruptedError, CachenessError, SerializationError
 from cacheness.payloads.buffers import checked_size
 from cacheness.payloads.checksum import checksum_of
 from cacheness.payloads.items import ItemHead, read_item
@@ -36,6 +36,8 @@ class StoredStream:
     Raises:
         BlobCorruptedError: The index is damaged.
         ValueError: It is no such stream.
+
+    Going on to an item that can't be decoded raises `SerializationError`.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class StoredStream:
         """What the generator returned; known when the last item was given."""
         try:
             index = self._index(metadata)
-            self._members = index["members"]
+            self._members: list[dict[str, Any]] = index["members"]
             self._returns = index["returns"] is True
+            if not isinstance(self._members, list):
+                raise TypeError("its members are no list")  # noqa: TRY301
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the metadata of a stream: {error!r}") from error
         self._next_member = 0
@@ -102,6 +106,18 @@ class StoredStream:
 
     def _items(self, number: int) -> Iterator[Any]:
         """The items of a member, each decoded when it is asked for."""
+        try:
+            yield from self._decoded(number)
+        except (CachenessError, OSError):
+            raise
+        except Exception as error:
+            # What its checksum does not tell: a library is missing, or a stranger wrote it.
+            raise SerializationError(
+                f"entry {self._context.cache_key}: an item of its stream can't be decoded "
+                f"({error.__cause__ or error!r}): have it computed again"
+            ) from error
+
+    def _decoded(self, number: int) -> Iterator[Any]:
         member = self._members[number]
         payload = self._compared(member["offset"], member["size"], member["checksum"])
         decoder = self._context.decoder
@@ -116,6 +132,8 @@ class StoredStream:
         heads = [ItemHead(*head) for head in table["heads"]]
         last = number == len(self._members) - 1 and self._returns
         for row_number, (head, size, logical, count) in enumerate(table["rows"], 1):
+            if not 0 <= size <= len(payload) - at:
+                raise ValueError(f"an item of {size} bytes does not lie in its member")
             item = read_item(self._context, decoder, heads[head], payload[at : at + size], logical)
             at += size
             if last and row_number == len(table["rows"]):
