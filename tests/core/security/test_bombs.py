@@ -58,6 +58,27 @@ def test_an_array_of_zeros_that_no_memory_has_is_refused(tmp_path):
             assert cache.get("k") is None
 
 
+def test_zeros_that_take_nothing_in_a_file_are_not_more_than_the_memory(tmp_path):
+    """The system would give them, and take them back with the process that looks at them."""
+    with UnifiedCache(tmp_path, compressor="blosc2-lz4") as cache:
+        cache.put(np.zeros(50_000_000, np.uint8), "k")
+        metadata = json.loads(json.dumps(dict(cache.get_entry("k").metadata)))
+        metadata["shape"] = [2 * memory_left()]
+        frame = blosc2.zeros(
+            metadata["shape"],
+            dtype=np.uint8,
+            chunks=metadata["chunks"],
+            blocks=metadata["blocks"],
+            cparams={"codec": blosc2.Codec.LZ4, "nthreads": 1},
+            contiguous=True,
+        ).to_cframe()
+        assert len(frame) < 1000
+        plant(tmp_path, frame, "numpy", metadata=metadata)
+
+        with pytest.warns(CachenessWarning, match=r"can't decode it here.*of memory"):
+            assert cache.get("k") is None
+
+
 BOMBS = """
 import resource, sys, warnings
 from pathlib import Path
