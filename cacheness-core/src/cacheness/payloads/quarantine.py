@@ -12,7 +12,7 @@ from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cacheness.blobs.base import BlobBackend
     from cacheness.config import CacheConfig
@@ -49,14 +49,29 @@ def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -
         if entry.inline is not None:
             _write(folder, f"{name}.payload", (entry.inline,), mode)
         elif entry.blob is not None:
-            _write(folder, f"{name}.payload", blobs().pieces(entry.blob), mode)
+            pieces = _first(entry.stored_bytes, blobs().pieces(entry.blob))
+            _write(folder, f"{name}.payload", pieces, mode)
+
+
+def _first(size: int, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+    """So many bytes: what follows may be a hole that takes nothing until it is copied."""
+    for piece in pieces:
+        yield piece[: max(0, size)]
+        size -= len(piece)
+        if size <= 0:
+            return
 
 
 def _write(folder: Folder, name: str, content: Iterable[Buffer], mode: int) -> None:
     with suppress(FileNotFoundError):
         folder.unlink(name)  # it may be another name of a file elsewhere
-    with (
-        folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as opened,
-        open(opened.number, "wb", closefd=False) as file,
-    ):
-        file.writelines(content)
+    try:
+        with (
+            folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as opened,
+            open(opened.number, "wb", closefd=False) as file,
+        ):
+            file.writelines(content)
+    except BaseException:
+        with suppress(OSError):
+            folder.unlink(name)  # a part of it may fill the disk
+        raise
