@@ -11,9 +11,9 @@ from pathlib import Path
 import blosc2
 import numpy as np
 import pytest
-from tests.core.security.hostile import environment, plant
+from tests.core.security.hostile import blobs_of, environment, plant
 
-from cacheness import CachenessWarning, UnifiedCache
+from cacheness import CachenessWarning, CorruptionWarning, UnifiedCache
 from cacheness.payloads.limits import memory_left
 
 resource = pytest.importorskip("resource")
@@ -77,6 +77,55 @@ def test_zeros_that_take_nothing_in_a_file_are_not_more_than_the_memory(tmp_path
 
         with pytest.warns(CachenessWarning, match=r"can't decode it here.*of memory"):
             assert cache.get("k") is None
+
+
+HOLE = """
+import os, resource
+from cacheness import BackendUnavailableError, UnifiedCache
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+options = {{"cache_dir": {directory!r}, "metadata_backend": "json"}}
+log = options["cache_dir"] + "/metadata.jsonl"
+with UnifiedCache(**options) as cache:
+    cache.put(1, "k")
+    end = os.path.getsize(log)
+    os.truncate(log, 1 << 40)
+    for step in (lambda: cache.get("k"), lambda: cache.put(2, "k")):
+        try:
+            step()
+        except BackendUnavailableError as error:
+            assert f"byte {{end}} has no end" in str(error), error
+        else:
+            assert False
+    assert cache.cached(abs)(-3) == 3
+    os.truncate(log, end)
+    assert cache["k"] == 1
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_a_hole_in_the_log_is_not_read_into_memory(tmp_path):
+    """A terabyte of it takes nothing on the disk."""
+    assert run(HOLE.format(directory=str(tmp_path / "cache")), tmp_path) == "done\n"
+
+
+def test_a_limit_of_the_process_is_a_limit_of_its_payloads(tmp_path):
+    script = (
+        "import resource; from cacheness.payloads.limits import memory_left as left;"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); print(left())"
+    )
+    assert 100 << 20 < int(run(script, tmp_path)) < 1 << 30
+
+
+def test_a_hole_in_a_blob_does_not_fill_the_disk_with_its_quarantine(tmp_path):
+    with UnifiedCache(tmp_path, compressor="none") as cache:
+        cache.put(np.arange(20_000), "k")
+        (path,) = blobs_of(tmp_path)
+        os.truncate(path, 1 << 28)
+        with pytest.warns(CorruptionWarning, match="quarantine"):
+            assert cache.get("k") is None
+    (aside,) = (tmp_path / "quarantine").glob("*.payload")
+    assert aside.stat().st_size < 200_000
 
 
 BOMBS = """

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "decode_line", "encode_line"]
 
 _PIECE = 1 << 20
+_UNASKED = 16 << 20
+"""Bytes of a line up to which nobody asks how much memory there is."""
 _FLAGS = sum(
     getattr(os, name, 0)
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOINHERIT", "O_BINARY")
@@ -127,6 +129,8 @@ class Journal:
     def _lines(self, offset: int) -> Iterator[tuple[bytes, Place]]:
         held = b""
         while piece := self._read_at(offset + len(held), max(_PIECE, len(held))):
+            if len(held) > _UNASKED:
+                self._check_length(offset, len(held))
             held += piece
             start = 0
             while newline := held.find(b"\n", start) + 1:
@@ -134,6 +138,17 @@ class Journal:
                 start = newline
             held = held[start:]
             offset += start
+
+    def _check_length(self, offset: int, length: int) -> None:
+        """Refuse a line that goes on for more than there is memory: a file may have a hole."""
+        from cacheness.payloads.limits import check_declared
+
+        try:
+            check_declared(8 * length)  # as it grows it is there twice, and then is parsed
+        except ValueError as error:
+            raise OSError(
+                errno.EFBIG, f"its line at byte {offset} has no end: {error}; remove what follows"
+            ) from error
 
     # --- writing ------------------------------------------------------------------------
 

@@ -29,6 +29,13 @@ def check_declared(size: int) -> None:
 
 def memory_left() -> int:
     """The bytes of memory that can be had, as far as the system tells; else 2**40."""
+    return min(_of_machine(), _of_group(), _of_process())
+
+
+_NO_LIMIT = 1 << 40
+
+
+def _of_machine() -> int:
     try:
         with open("/proc/meminfo", "rb") as file:
             for line in file:
@@ -39,4 +46,30 @@ def memory_left() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
-        return 1 << 40
+        return _NO_LIMIT
+
+
+def _of_group() -> int:
+    """What a container may have at most; how much of it is taken can mostly be had back."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path, "rb") as file:
+                return int(file.read(64))
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+    return _NO_LIMIT
+
+
+def _of_process() -> int:
+    """What is left of the addresses that ``ulimit -v`` gives."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            return _NO_LIMIT
+        with open("/proc/self/statm", "rb") as file:
+            taken = int(file.read(64).split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        return max(0, limit - taken)
+    except (ImportError, OSError, ValueError):
+        return _NO_LIMIT
