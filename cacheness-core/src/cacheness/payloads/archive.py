@@ -154,6 +154,7 @@ class ArchiveReader:
             manifest = json.loads(bytes(self._slice(*manifest_span)))
             self.body = self._slice(*manifest["body"])
             self._parts = _as(list, manifest["parts"])
+            self._check_order()
         except (TypeError, KeyError, RecursionError, ValueError) as error:
             raise ValueError(f"the archive's manifest can't be read: {error}") from None
 
@@ -175,6 +176,14 @@ class ArchiveReader:
             return part, self._slice(found["offset"], found["size"])
         except (TypeError, KeyError) as error:
             raise ValueError(f"the archive's part {number} is malformed: {error!r}") from None
+
+    def _check_order(self) -> None:
+        """Parts that lie over each other would make much of a small file."""
+        end = 0
+        for part in self._parts:
+            if part["offset"] < end:
+                raise ValueError(f"a part at byte {part['offset']} lies over another")
+            end = part["offset"] + max(0, part["size"])
 
     def _slice(self, offset: object, size: object) -> memoryview:
         if type(offset) is not int or type(size) is not int:
