@@ -24,7 +24,9 @@ from cacheness import (
     SerializationError,
     UnifiedCache,
     cached,
+    configure,
 )
+from cacheness.defaults import default_cache
 
 KEY = "the signing key of these tests"
 RAN = []
@@ -392,6 +394,27 @@ def test_no_secret_is_in_any_file_log_repr_or_error(directory, tmp_path, caplog)
         assert secret not in "".join(told)
         assert secret.encode() not in stored
         assert secret.encode().hex().encode() not in stored
+
+
+@cached(secret=("password",))
+def logged_in(user, password):
+    return {user}
+
+
+def test_a_ref_with_a_secret_argument_lies_in_no_cache_and_travels(directory, tmp_path):
+    configure(directory)
+    ref = logged_in.cache_ref("me", SECRETS[2])
+    travelled = pickle.loads(pickle.dumps(ref))
+    with default_cache() as cache:
+        for value in (ref, [ref], {"a": travelled}):
+            with pytest.raises(SerializationError, match="its secret= arguments") as caught:
+                cache.put(value, "k")
+            assert SECRETS[2] not in str(caught.value)
+
+    configure(tmp_path / "nowhere")
+    assert SECRETS[2].encode() not in everything(directory)
+    assert travelled.cache_key == ref.cache_key
+    assert SECRETS[2] in travelled._source.call()[1]
 
 
 def test_a_cache_still_travels_to_worker_processes_with_its_key(directory):

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Protocol, Typ
 from cacheness.errors import CachenessError
 from cacheness.forks import renew_in_child
 from cacheness.outcomes import KEPT, MISS, UNSET
+from cacheness.storing import SecretError, is_storing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from cacheness.calls.options import CallOptions
     from cacheness.config import CacheConfig
     from cacheness.core import UnifiedCache
 
@@ -110,8 +112,13 @@ class CacheRef(Generic[_R_co]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         source = self._source
-        packed = source.packed()
-        return _restored, (self.function, self.cache_key, source.config, source.way, packed)
+        if source.is_secret and is_storing():
+            raise SecretError(
+                f"it holds a call of {self.function} with its secret= arguments, which would lie "
+                "in the open; keep the ref out of what you store, or its cache_key instead of it"
+            )
+        given = source.config, source.way, source.packed(), source.is_secret
+        return _restored, (self.function, self.cache_key, *given)
 
     def __repr__(self) -> str:
         return f"<CacheRef {self.function} {self.cache_key}>"
@@ -122,6 +129,7 @@ class _Calls(Protocol):
 
     way: Literal["read", "mapped", "lazy"]
     wrapped: Callable[..., Any]
+    options: CallOptions
 
     @property
     def cache(self) -> UnifiedCache: ...
@@ -149,6 +157,11 @@ class Here:
     def config(self) -> CacheConfig:
         return self._calls.cache.config
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether an argument may be one that is not to lie in a cache."""
+        return bool(self._calls.options.secret)
+
     def call(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         return self._calls.wrapped, self._args, self._kwargs
 
@@ -159,12 +172,17 @@ class Here:
 class _Elsewhere:
     """The same in a process that was given the ref: the function is imported at need."""
 
-    __slots__ = ("_packed", "config", "way")
+    __slots__ = ("_packed", "config", "is_secret", "way")
 
     def __init__(
-        self, config: CacheConfig, way: Literal["read", "mapped", "lazy"], packed: bytes
+        self,
+        config: CacheConfig,
+        way: Literal["read", "mapped", "lazy"],
+        packed: bytes,
+        is_secret: bool,
     ) -> None:
         self.config = config
+        self.is_secret = is_secret
         self.way = way
         self._packed = packed
 
@@ -205,8 +223,9 @@ def _restored(
     config: CacheConfig,
     way: Literal["read", "mapped", "lazy"],
     packed: bytes,
+    is_secret: bool,
 ) -> CacheRef[Any]:
-    return CacheRef(function, cache_key, _Elsewhere(config, way, packed))
+    return CacheRef(function, cache_key, _Elsewhere(config, way, packed, is_secret))
 
 
 def _awaited(value: Coroutine[Any, Any, Any], function: str) -> Any:
