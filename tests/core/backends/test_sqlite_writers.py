@@ -189,7 +189,7 @@ def test_the_log_is_written_back_while_one_goes_on_writing(backend, tmp_path):
 
 
 def test_a_directory_without_links_gets_its_file_all_the_same(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", refuse)

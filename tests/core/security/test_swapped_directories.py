@@ -233,3 +233,30 @@ def test_a_handler_writes_where_others_write_only_what_it_opens_once(tmp_path, s
         inside = path.startswith(os.path.realpath(tmp_path))
         assert inside == (shared == "not at all")
         assert inside or os.stat(os.path.dirname(path)).st_mode & 0o077 == 0
+
+
+def test_a_new_database_that_becomes_a_link_opens_no_file_of_the_users_to_a_group(tmp_path):
+    """Its name is known as soon as there is a file."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "precious").chmod(0o600)
+    swapped = []
+
+    def before_call(_, event, __):
+        made = event == "c_call" and list((tmp_path / "cache").glob("metadata.sqlite3.*.tmp"))
+        if made and not swapped and made[0].stat().st_size > 4096:
+            swapped.append(made[0])
+            made[0].unlink()
+            made[0].symlink_to(tmp_path / "precious")
+
+    sys.setprofile(before_call)
+    try:
+        with UnifiedCache(tmp_path / "cache", permissions="group") as cache:
+            cache.put(1, "k")
+            assert cache["k"] == 1
+    finally:
+        sys.setprofile(None)
+
+    assert swapped
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert stat.S_IMODE((tmp_path / "precious").stat().st_mode) == 0o600

@@ -50,8 +50,7 @@ def _link_file(connections: Connections, version: int, mode: int) -> bool:
         inside.enter()
         _write_file(made, version, "WAL" if connections.journal == "wal" else "DELETE")
         inside.depth = outside
-        _sync(made)
-        _set_mode(made, mode)
+        _finish(made, mode)
         os.link(made, connections.path)
     except FileExistsError:
         return True
@@ -83,9 +82,13 @@ def _make_tables(execute: Execute, version: int) -> None:
     execute(f"PRAGMA user_version = {version}")
 
 
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDWR)
+def _finish(path: str, mode: int) -> None:
+    """Give a file that no connection has open its mode, and wait for it to be on the disk."""
+    # Somebody may have put a link in its place by now.
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
