@@ -21,8 +21,11 @@ from cacheness import (
     CachenessError,
     CachenessWarning,
     CorruptionWarning,
+    Handler,
     ReadOnlyError,
     UnifiedCache,
+    register_handler,
+    unregister_handler,
 )
 
 BACKENDS = ["sqlite", "json"]
@@ -210,6 +213,72 @@ def test_a_full_disk_keeps_what_is_there_and_takes_more_once_there_is_space(disk
         cache.put(LARGE[::-1].copy(), "large")
         assert (cache["large"] == LARGE[::-1]).all()
         assert cache.verify_integrity().ok
+
+
+class Written:
+    """What a handler keeps in a file that it writes itself."""
+
+
+class WrittenHandler(Handler):
+    data_only = True
+
+    def can_handle(self, obj):
+        return isinstance(obj, Written)
+
+    def put(self, obj, file_path):
+        Path(file_path).write_bytes(bytes(500_000))
+        return {}
+
+    def get(self, file_path):
+        return Written()
+
+
+def chunks():
+    for _ in range(600):
+        yield os.urandom(1000)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_disk_that_fills_up_on_the_way_is_left_as_it_was(disk, backend):
+    """No half of a file stays, in whatever way it was on its way."""
+    if disk is None:
+        return
+    register_handler(priority=100)(WrittenHandler)
+    options = {"metadata_backend": backend, "min_free": 0, "compressor": "none"}
+    with UnifiedCache(disk / "c", signing_key=b"k" * 32, **options) as cache:
+        cache.put(LARGE, "k")
+        path = Path(blob_path(cache, "k"))
+        filler = disk / "filler"
+        with open(filler, "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):  # noqa: PT012
+            while True:
+                file.write(bytes(4096))
+        os.truncate(filler, filler.stat().st_size - (64 << 10))
+        for step in (
+            lambda: cache.put(np.random.default_rng(0).random(90_000), "k"),
+            lambda: cache.put(Written(), "k"),
+            lambda: cache.put({"a": Written(), "b": LARGE}, "k"),
+            lambda: cache.put({os.urandom(500_000)}, "k"),
+            lambda: cache.put_batch((os.urandom(40_000), "k") for _ in range(20)),
+        ):
+            with pytest.raises(BackendUnavailableError, match=r"(?i)no space|full") as told:
+                step()
+            assert "/proc/" not in str(told.value)
+        with pytest.warns(CachenessWarning, match=r"(?i)no space|full"):
+            assert len(list(cache.cached(chunks)())) == 600
+        with pytest.raises(OSError, match="No space"):
+            cache.export(disk / "out.tar")
+        assert (cache["k"] == LARGE).all()
+        assert sorted(disk.iterdir()) == [disk / "c", filler]
+        blobs = [found for found in (disk / "c" / "blobs").glob("??/*") if found.is_file()]
+        assert blobs == [path]
+
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.warns(CorruptionWarning, match="quarantine"):
+            assert cache.get("k") is None
+        assert not list((disk / "c").glob("quarantine/*.payload")), "there was room for a half"
+        filler.unlink()
+        assert cache.verify_integrity().ok
+    unregister_handler("written")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
