@@ -234,7 +234,7 @@ class WrittenHandler(Handler):
 
 
 def chunks():
-    for _ in range(600):
+    for _ in range(2000):
         yield os.urandom(1000)
 
 
@@ -264,7 +264,7 @@ def test_a_disk_that_fills_up_on_the_way_is_left_as_it_was(disk, backend):
                 step()
             assert "/proc/" not in str(told.value)
         with pytest.warns(CachenessWarning, match=r"(?i)no space|full"):
-            assert len(list(cache.cached(chunks)())) == 600
+            assert len(list(cache.cached(chunks)())) == 2000
         with pytest.raises(OSError, match="No space"):
             cache.export(disk / "out.tar")
         assert (cache["k"] == LARGE).all()
