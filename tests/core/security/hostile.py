@@ -65,6 +65,28 @@ def journal_that_removes(victim: Path, database: Path) -> bytes:
     return head.ljust(512, b"\0") + struct.pack(">I", (1 << 30) // page + 1) + name + end + magic
 
 
+def log_of_sqlite(number: int, pages: int, page: bytes) -> bytes:
+    """A write-ahead log of one transaction, with checksums that fit: a page, and the file's size.
+
+    The format is at https://sqlite.org/fileformat2.html#the_write_ahead_log.
+    """
+    salt = b"\x11\x11\x11\x11\x22\x22\x22\x22"
+    head = struct.pack(">IIII", 0x377F0682, 3007000, len(page), 0) + salt
+    sums = _sums(head, (0, 0))
+    frame = struct.pack(">II", number, pages)
+    after = _sums(page, _sums(frame, sums))
+    return head + struct.pack(">II", *sums) + frame + salt + struct.pack(">II", *after) + page
+
+
+def _sums(data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
+    one, other = sums
+    words = struct.unpack(f"<{len(data) // 4}I", data)
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        one = (one + even + other) & 0xFFFFFFFF
+        other = (other + odd + one) & 0xFFFFFFFF
+    return one, other
+
+
 def everything(directory: Path) -> bytes:
     """All bytes of all files below a directory, and their names."""
     return b"\n".join(

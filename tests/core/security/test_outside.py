@@ -11,7 +11,14 @@ import warnings
 
 import numpy as np
 import pytest
-from tests.core.security.hostile import blobs_of, change, everything, journal_that_removes, plant
+from tests.core.security.hostile import (
+    blobs_of,
+    change,
+    everything,
+    journal_that_removes,
+    log_of_sqlite,
+    plant,
+)
 from xxhash import xxh3_128_hexdigest
 
 from cacheness import BackendUnavailableError, CachenessError, ConfigError, UnifiedCache
@@ -99,6 +106,45 @@ def test_a_journal_that_names_a_file_removes_none(directory, outside, taken_out_
 
     assert (outside / "precious").exists()
     assert "names a file" in said[0]
+
+
+LOGS = {
+    "of the same": lambda whole: (1, len(whole) // 4096, whole[:4096]),
+    "that cuts the file short": lambda whole: (1, 1, whole[:4096]),
+    "of no page": lambda whole: (1, len(whole) // 4096, os.urandom(4096)),
+    "of a page far away": lambda _: (0x7FFFFFF0, 0x7FFFFFF0, bytes(4096)),
+    "that makes the file 8 TB": lambda whole: (1, 0x7FFFFFF0, whole[:4096]),
+    "of zeros": lambda whole: (2, len(whole) // 4096, bytes(4096)),
+}
+
+
+@pytest.mark.parametrize("kind", LOGS)
+def test_a_log_that_was_planted_gives_no_value_and_fills_no_disk(directory, kind):
+    database = directory / "metadata.sqlite3"
+    log = log_of_sqlite(*LOGS[kind](database.read_bytes()))
+    (directory / "metadata.sqlite3-wal").write_bytes(log)
+    options = {"signing_key": b"the key of this test"}
+
+    said = []
+    try:
+        with UnifiedCache(directory, **options) as cache:
+            for step in (
+                lambda: cache.get("k") in (None, {"a": 1}),
+                lambda: cache.get("array") is None or cache["array"].sum() == 199_990_000,
+                lambda: cache.put(2, "new") == "new",
+                lambda: cache.get("new") in (2, None),
+                lambda: len(cache) >= 0,
+            ):
+                try:
+                    assert step()
+                except BackendUnavailableError as error:
+                    said.append(str(error))
+    except BackendUnavailableError as error:
+        said.append(str(error))
+
+    assert all("metadata.sqlite3" in one for one in said)
+    assert said or kind not in ("that cuts the file short", "of no page"), "it is not read"
+    assert sum(path.stat().st_blocks for path in directory.iterdir()) * 512 < 1 << 20
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "json"])
