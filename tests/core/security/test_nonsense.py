@@ -74,6 +74,21 @@ def ask(cache, key, other):
             step()
 
 
+@pytest.mark.parametrize("value", ["inf", "1e400", "nan", "x", "", b"\xff", "[]", None, 5])
+def test_nonsense_among_the_statistics_counts_nothing(directory, value):
+    def function(of):
+        return [of]
+
+    with UnifiedCache(directory, signing_key=KEY) as cache:
+        cached(cache=cache)(function)(1)
+    with suppress(sqlite3.IntegrityError):
+        change(directory, "UPDATE notes SET value = ? WHERE kind = 'statistics'", value)
+    with UnifiedCache(directory, signing_key=KEY) as cache:
+        repr(cache.stats())
+        assert cached(cache=cache)(function)(2) == [2]
+        assert cache.stats().hits < 10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("column", [name for name in COLUMNS if name not in ("namespace", "worth")])
 def test_whatever_a_column_holds_costs_at_most_that_entry(directory, tmp_path, column):

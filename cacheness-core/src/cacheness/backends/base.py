@@ -478,8 +478,10 @@ class MetadataBackend(ABC):
 
     def read_statistics(self) -> dict[str, float]:
         """The sums of all that was added by `add_statistics`, by name."""
+        from cacheness.noted import is_number
+
         sums = self.read_notes("statistics")
-        return {name: float(of) for name, of in sums.items() if isinstance(of, (int, float))}
+        return {name: float(of) for name, of in sums.items() if is_number(of)}
 
     def add_statistics(self, amounts: Mapping[str, float]) -> None:
         """Add to the sums of these names.

@@ -99,7 +99,7 @@ class Replay:
         """
         try:
             _APPLY[operation["op"]](self, operation, place)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             if isinstance(error, ConfigError):
                 raise
             return False
@@ -138,6 +138,10 @@ class Replay:
 
     # --- one operation each -------------------------------------------------------------
 
+    def _space_of(self, operation: Operation) -> Space:
+        (namespace,) = _names([operation["ns"]])
+        return self.space(namespace)
+
     def _check_format(self, operation: Operation, _: Place) -> None:
         found = operation["format"]
         if not isinstance(found, int) or found > FORMAT:
@@ -162,14 +166,14 @@ class Replay:
         space.table.put(entry)
 
     def _set(self, operation: Operation, _: Place) -> None:
-        space = self.space(operation["ns"])
+        space = self._space_of(operation)
         changes = checked_fields(operation["changes"])
         entry = space.table.get(operation["key"])
         if entry is not None:
             self._change(space, detached(entry, **changes))
 
     def _add_hits(self, operation: Operation, _: Place) -> None:
-        space = self.space(operation["ns"])
+        space = self._space_of(operation)
         counted = [(key, int(n), float(at)) for key, (n, at) in operation["hits"].items()]
         for cache_key, count, accessed_at in counted:
             entry = space.table.get(cache_key)
@@ -177,7 +181,7 @@ class Replay:
                 self._change(space, with_hits(entry, count, accessed_at))
 
     def _touch(self, operation: Operation, _: Place) -> None:
-        space = self.space(operation["ns"])
+        space = self._space_of(operation)
         now = float(operation["at"])
         for cache_key in _names(operation["keys"]):
             entry = space.table.get(cache_key)
@@ -185,13 +189,13 @@ class Replay:
                 self._change(space, renewed(entry, now))
 
     def _delete(self, operation: Operation, _: Place) -> None:
-        space = self.space(operation["ns"])
+        space = self._space_of(operation)
         for cache_key in _names(operation["keys"]):
             space.table.remove(cache_key)
             self._drop_line(space, cache_key)
 
     def _note(self, operation: Operation, place: Place) -> None:
-        space = self.space(operation["ns"])
+        space = self._space_of(operation)
         (kind,) = _names([operation["kind"]])
         notes = dict(operation["notes"])
         merge_notes(space.notes.setdefault(kind, {}), notes)

@@ -66,11 +66,15 @@ def add_statistics(connections: Connections, namespace: str, amounts: Mapping[st
 
 def read_statistics(connections: Connections, namespace: str) -> dict[str, float]:
     """The sums, by name; what is no number is left out."""
+    from cacheness.noted import is_number
+
     sums = {}
     statement = "SELECT name, value FROM notes WHERE namespace = ? AND kind = 'statistics'"
     for name, value in connections.rows(statement, (namespace,)):
         try:
-            sums[name] = float(value)
-        except ValueError:
+            amount = float(value)
+        except (TypeError, ValueError):
             continue
+        if is_number(amount) and isinstance(name, str):
+            sums[name] = amount
     return sums

@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush
 from cacheness.backends.base import is_over
 from cacheness.entry import Entry, renewal
 from cacheness.filters import eviction_order
+from cacheness.noted import number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def merge_notes(notes: dict[str, Any], changes: Mapping[str, Any]) -> None:
 
 def add_notes(notes: Mapping[str, Any], amounts: Mapping[str, float]) -> dict[str, float]:
     """The notes that `MetadataBackend.add_statistics` writes, given those that there are."""
-    return {name: notes.get(name, 0.0) + amount for name, amount in amounts.items()}
+    return {name: number_of(notes.get(name)) + amount for name, amount in amounts.items()}
 
 
 def keys_by_age(entries: list[Entry]) -> list[str]:

@@ -8,6 +8,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from cacheness.errors import CachenessError
+from cacheness.noted import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -95,5 +96,4 @@ def _texts(of: object) -> dict[str, str]:
 
 
 def _time_of(note: object) -> float:
-    at = note.get("at") if isinstance(note, dict) else None
-    return float(at) if isinstance(at, (int, float)) else 0.0
+    return number_of(note.get("at")) if isinstance(note, dict) else 0.0

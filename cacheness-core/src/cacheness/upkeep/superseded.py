@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from cacheness.errors import BackendUnavailableError
+from cacheness.noted import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +105,6 @@ def _is_sound(noted: object) -> TypeGuard[Versions]:
     return (
         isinstance(noted, dict)
         and isinstance(noted.get("seen"), dict)
-        and all(isinstance(at, (int, float)) for at in noted["seen"].values())
-        and isinstance(noted.get("swept"), (int, float))
+        and all(is_number(at) for at in noted["seen"].values())
+        and is_number(noted.get("swept"))
     )

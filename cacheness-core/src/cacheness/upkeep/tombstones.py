@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from weakref import WeakKeyDictionary
 
 from cacheness.errors import BackendUnavailableError
+from cacheness.noted import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,9 +111,8 @@ def _trim(backend: MetadataBackend) -> None:
 
 
 def _time_of(note: object) -> float:
-    if isinstance(note, list) and len(note) == 5 and isinstance(note[1], (int, float)):
-        return float(note[1])
-    return 0.0  # what nobody can read goes first
+    # What nobody can read goes first.
+    return number_of(note[1]) if isinstance(note, list) and len(note) == 5 else 0.0
 
 
 def _tombstone(cache_key: str, note: object) -> Tombstone | None:
@@ -120,4 +120,5 @@ def _tombstone(cache_key: str, note: object) -> Tombstone | None:
     if not isinstance(note, list) or len(note) != 5 or note[0] not in get_args(Why):
         return None
     why, at, function, stored_bytes, reason = note
-    return Tombstone(cache_key, why, float(at), function, int(stored_bytes), str(reason))
+    size = int(number_of(stored_bytes))
+    return Tombstone(cache_key, why, number_of(at), str(function), size, str(reason))
