@@ -74,6 +74,18 @@ def ask(cache, key, other):
             step()
 
 
+@pytest.mark.parametrize("value", [-1, 1.5, "text", b"", None])
+def test_an_inline_payload_that_is_none_fails_no_read_after_the_first(directory, value):
+    """Rows are kept from the second read of a thread on."""
+    with UnifiedCache(directory, signing_key=KEY) as cache, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert cache["plain"] == {"a": 1}
+        change(directory, "UPDATE entries SET inline = ? WHERE cache_key != 'plain'", value)
+        for _ in range(3):
+            assert cache["plain"] == {"a": 1}
+            assert cache.get(of=1) is None
+
+
 @pytest.mark.parametrize("value", ["inf", "1e400", "nan", "x", "", b"\xff", "[]", None, 5])
 def test_nonsense_among_the_statistics_counts_nothing(directory, value):
     def function(of):

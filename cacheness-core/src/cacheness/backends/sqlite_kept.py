@@ -79,7 +79,7 @@ class KeptRows:
                 self._used += 1
                 return kept
         row = self._select(cache_key)
-        if row is not None and len(row[3]) <= _LARGEST:
+        if row is not None and type(row[3]) is bytes and len(row[3]) <= _LARGEST:
             self._keep(header, cache_key, row)
         return row
 
