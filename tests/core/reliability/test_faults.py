@@ -336,6 +336,10 @@ def test_a_directory_that_is_removed_under_a_cache_gives_no_wrong_value(tmp_path
             assert found is None or np.array_equal(found, value)
         if not attempted(cache.put, "new", "small")[1]:
             assert attempted(cache.get, "small") == ("new", "")
+        if backend == "json":
+            with UnifiedCache(tmp_path / "c", metadata_backend=backend) as other:
+                assert list(other) == ["small"], "it makes the directory anew"
+                assert other["small"] == "new"
         computes(cache)
     with UnifiedCache(tmp_path / "c", metadata_backend=backend) as cache:
         cache.put(LARGE, "again")
