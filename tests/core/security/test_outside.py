@@ -197,6 +197,25 @@ def test_no_directory_is_entered_through_a_link(directory, outside, folder, back
     assert everything(outside) == before
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_a_lock_that_is_a_file_elsewhere_is_not_opened_to_a_group(directory, outside, backend):
+    options = {"metadata_backend": backend, "permissions": "group"}
+    with UnifiedCache(directory, **options) as cache:
+        cache.get_or_compute(lambda: 1, "one")
+    (outside / "precious").chmod(0o600)
+    locks = list((directory / "locks").iterdir())
+    for lock in locks:
+        lock.unlink()
+        os.link(outside / "precious", lock)
+
+    with UnifiedCache(directory, **options) as cache:
+        cache.get_or_compute(lambda: 2, "other")
+
+    assert locks
+    assert (outside / "precious").stat().st_mode & 0o777 == 0o600
+    assert (outside / "precious").read_text() == "precious"
+
+
 @pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "device", "directory", "socket"])
 @pytest.mark.parametrize("way", ["get", "mmap", "open", "pop", "verify", "copy"])
 def test_nothing_but_a_file_is_read_in_the_place_of_a_blob(directory, outside, tmp_path, kind, way):

@@ -365,7 +365,9 @@ def _open(directory: str, path: str, *, for_group: bool) -> int:
         descriptor = opened.keep()
     if for_group and sys.platform != "win32":
         status = os.fstat(descriptor)
-        if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o660:
+        # With another name it may be any file of the user's.
+        own = status.st_uid == os.geteuid() and status.st_nlink == 1
+        if own and stat.S_IMODE(status.st_mode) != 0o660:
             os.fchmod(descriptor, 0o660)
     return descriptor
 
