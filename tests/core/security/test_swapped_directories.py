@@ -146,7 +146,7 @@ def cache_of_a_group(directory):
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["locks", "quarantine"])
 def test_no_directory_of_a_cache_is_taken_for_what_a_link_leads_to(tmp_path, folder):
-    before_each_call(tmp_path, folder, cache_of_a_group, most=25)
+    before_each_call(tmp_path, folder, cache_of_a_group, most=15)
 
 
 def test_the_notices_of_flights_stay_in_their_directory(tmp_path):
