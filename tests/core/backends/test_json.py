@@ -292,6 +292,71 @@ def test_a_torn_batch_is_not_there_at_all(
         writer.close()
 
 
+def test_a_batch_that_lost_any_page_in_its_middle_is_not_there_at_all(
+    open_backend: Callable[..., JsonBackend], log: str
+) -> None:
+    backend = open_backend()
+    backend.put_entry(make_entry("a"))
+    before, size = contents(backend), os.stat(log).st_size
+    backend.put_entries(make_entry(f"batch {number}") for number in range(4))
+    with open(log, "rb") as file:
+        whole = file.read()
+
+    for start in range(size, len(whole) - 1, 97):
+        with open(log, "wb") as file:
+            file.write(whole[:start] + bytes(120) + whole[start + 120 :])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CorruptionWarning)
+            assert contents(open_backend()) == before
+            writer = open_backend()
+            writer.put_entry(make_entry("c"))
+            assert set(contents(open_backend())) == {"a", "c"}
+
+
+def test_what_is_left_of_an_old_batch_with_a_damaged_line_is_read(
+    open_backend: Callable[..., JsonBackend], log: str
+) -> None:
+    backend = open_backend()
+    backend.put_entries([make_entry("a"), make_entry("b"), make_entry("c")])
+    backend.put_entry(make_entry("d"))
+    with open(log, "r+b") as file:
+        text = file.read().replace(b'"cache_key":"a"', b'"cache_key":"A"')
+        file.seek(0)
+        file.write(text)
+    os.utime(log, (0, 0))
+
+    with pytest.warns(CorruptionWarning, match="holds 1 damaged lines"):
+        damaged = open_backend()
+
+    assert set(contents(damaged)) == {"b", "c", "d"}
+    assert damaged.check_store(repair=True) == []
+    assert set(contents(open_backend())) == {"b", "c", "d"}
+    assert open_backend().check_store(repair=False) == []
+
+
+def test_damage_at_the_end_of_the_log_is_counted_once_and_goes_with_the_next_write(
+    open_backend: Callable[..., JsonBackend], log: str
+) -> None:
+    backend = open_backend()
+    backend.put_entry(make_entry("a"))
+    backend.put_entries([make_entry("b"), make_entry("c")])
+    with open(log, "r+b") as file:
+        text = file.read().replace(b'"cache_key":"b"', b'"cache_key":"B"')
+        file.seek(0)
+        file.write(text)
+    os.utime(log, (0, 0))
+
+    with pytest.warns(CorruptionWarning, match="holds 1 damaged lines"):
+        damaged = open_backend()
+    for _ in range(3):
+        assert set(contents(damaged)) == {"a"}
+        assert len(damaged.check_store(repair=False)) == 1
+        assert "holds 1 damaged" in damaged.check_store(repair=False)[0]
+    damaged.put_entry(make_entry("d"))
+
+    assert set(contents(damaged)) == {"a", "d"}
+
+
 @pytest.mark.slow
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(
     open_backend: Callable[..., JsonBackend], directory: str, tmp_path: Path

@@ -1,7 +1,8 @@
 """Records what is done to files, and makes the states in which a power loss may leave them.
 
 Whatever was not synced is kept or lost, each by itself: a write to a file until the file is
-synced, a name in a directory until the directory is. What SQLite does with its own files is
+synced, a name in a directory until the directory is. Of one write, too, any pages may be
+kept and the others lost. What SQLite does with its own files is
 SQLite's promise: they are as they were at that moment, if the file's name is there.
 """
 
@@ -12,6 +13,12 @@ import random
 from dataclasses import dataclass, field
 
 SQLITE = "metadata.sqlite3"
+PAGE = 512
+"""The least that a disk writes at a time."""
+FATES = ("kept", "lost", "torn", "zeros", "headless", "holed")
+"""Of a pending change; the last four make a difference to writes alone."""
+SINGLE_FATES = (("kept", "lost"), ("lost", "kept"), ("headless", "kept"), ("holed", "kept"))
+"""Of one change, and of all others."""
 
 
 @dataclass
@@ -177,8 +184,9 @@ class Recorder:
 def states(log, *, seed=0, at_random=3):
     """Give ``(events that happened, {path: content})`` for every state that is allowed.
 
-    After each event: all that is pending kept, all lost, each by itself kept or lost, and
-    some mixtures at random, in which writes are also torn, or left as zeros.
+    After each event: all that is pending kept, all lost, each by itself kept, lost, or kept
+    but for pages at its beginning or in its middle, and some mixtures at random, in which
+    writes are also torn, or left as zeros.
     """
     chance = random.Random(seed)
     seen = set()
@@ -188,10 +196,9 @@ def states(log, *, seed=0, at_random=3):
         number = len(_pending(_played(log[:happened])[0]))
         choices = [["kept"] * number, ["lost"] * number]
         for one in range(number):
-            for this, others in (("kept", "lost"), ("lost", "kept")):
+            for this, others in SINGLE_FATES:
                 choices.append([this if at == one else others for at in range(number)])
-        ways = ("kept", "lost", "torn", "zeros")
-        choices += [[chance.choice(ways) for _ in range(number)] for _ in range(at_random)]
+        choices += [[chance.choice(FATES) for _ in range(number)] for _ in range(at_random)]
         for choice in choices if number else choices[:1]:
             nodes, sqlite = _played(log[:happened])
             files = _left(nodes, sqlite, choice)
@@ -237,8 +244,7 @@ def _left(nodes, sqlite, choice):
             continue
         if change[0] == "write" and fate != "kept":
             _, offset, data = change
-            data = data[: len(data) // 2] if fate == "torn" else bytes(len(data))
-            change = ("write", offset, data)
+            change = ("write", offset, _damaged(data, fate))
         apply(node, change)
     files = {}
     _collect(nodes[0], "", files)
@@ -247,6 +253,16 @@ def _left(nodes, sqlite, choice):
         if name in files and content is not None:
             files[path] = content
     return files
+
+
+def _damaged(data, fate):
+    """What is left of a write of which not all pages came to the disk."""
+    if fate == "torn":
+        return data[: len(data) // 2]
+    hole = min(PAGE, len(data) // 2)
+    start = {"zeros": 0, "headless": 0, "holed": (len(data) - hole) // 2}[fate]
+    end = len(data) if fate == "zeros" else start + hole
+    return data[:start] + bytes(end - start) + data[end:]
 
 
 def _collect(node, path, files):

@@ -3,8 +3,10 @@
 
 A line is a JSON object whose last member is ``crc32``, of all bytes before the comma that
 precedes it. A line with ``"more": true`` belongs to the lines that follow it: a reader
-takes them all, up to one without, or none. A line with ``"wide": true`` holds numbers or
-text that only the standard library's parser gives back as they were.
+takes them all, up to one without, or none. That one says of how many lines it is the last,
+``"of": 3``, since a power loss may leave any pages of a write and lose the others. A line
+with ``"wide": true`` holds numbers or text that only the standard library's parser gives
+back as they were.
 """
 
 from __future__ import annotations
@@ -63,6 +65,8 @@ class Journal:
         """The offset behind the last whole line, or group of lines, that was read."""
         self.damaged = 0
         """How many lines were skipped because their checksum is wrong."""
+        self._damaged_behind = 0
+        """How many of those lie behind `end`, and are read again."""
         self._mode = mode
         self._durable = durable
         self._read_only = read_only
@@ -95,22 +99,40 @@ class Journal:
         if self._descriptor is None:
             return
         settled = settled or self._is_old()
+        self._forget_what_lay_behind()
         group: list[tuple[Operation, Place]] = []
+        torn: list[tuple[Operation, Place]] = []
         for line, place in self._lines(self.end):
             operation = decode_line(line)
             if operation is None and not settled:
                 operation = self._second_look(line, place)
             if operation is None:
                 self.damaged += 1
+                self._damaged_behind += 1
             else:
+                if torn:  # and not the last: its write had ended before this line was written
+                    self._advance(place[0])
+                    yield from torn
+                    torn = []
                 group.append((operation, place))
                 if operation.get("more"):
                     continue
-                self.end = sum(place)
+                if _lacks_lines(group):
+                    group, torn = [], group
+                    continue
+                self._advance(sum(place))
                 yield from group
                 group = []
-            if not group:
-                self.end = sum(place)
+            if not group and not torn:
+                self._advance(sum(place))
+
+    def _advance(self, end: int) -> None:
+        self.end = end
+        self._damaged_behind = 0
+
+    def _forget_what_lay_behind(self) -> None:
+        self.damaged -= self._damaged_behind
+        self._damaged_behind = 0
 
     def read_line(self, place: Place) -> bytes:
         """The line at a place that `read_new` or `append` gave, as it is now."""
@@ -165,6 +187,7 @@ class Journal:
             descriptor = self._open_to_write()
         if os.fstat(descriptor).st_size > self.end:
             os.ftruncate(descriptor, self.end)
+            self._forget_what_lay_behind()
         try:
             _write_all(descriptor, b"".join(lines))
         except OSError:
@@ -328,6 +351,12 @@ def decode_line(line: bytes) -> Operation | None:
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return operation
+
+
+def _lacks_lines(group: list[tuple[Operation, Place]]) -> bool:
+    """Whether some were lost of what was written as one."""
+    number = group[-1][0].get("of")
+    return isinstance(number, int) and len(group) < number
 
 
 def _dumped(operation: Operation) -> bytes:

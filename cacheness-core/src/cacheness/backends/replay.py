@@ -161,7 +161,7 @@ class Replay:
         space.table.remove(entry.cache_key)
         self._drop_line(space, entry.cache_key)
         space.lines[entry.cache_key] = line = Line(place, inline=inline)
-        line.changed = "more" in operation
+        line.changed = "more" in operation or "of" in operation
         self.live_bytes += place[1]
         space.table.put(entry)
 

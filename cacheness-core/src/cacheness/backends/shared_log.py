@@ -226,6 +226,8 @@ class SharedLog:
             return
         for operation in operations[:-1]:
             operation["more"] = True
+        if len(operations) > 1:
+            operations[-1]["of"] = len(operations)
         if self._journal.end == 0:
             operations.insert(0, first_operation())
         places = self._journal.append([encode_line(operation) for operation in operations])
