@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import warnings
 from typing import ClassVar
 
@@ -18,6 +19,12 @@ SMALL, LARGE = 200, 50_000
 KEYS = ("a", "b", "c", "d", "new")
 
 
+KNOWN_FILES = re.compile(
+    r"CACHEDIR\.TAG|\.gitignore|cacheness\.json|store-id|metadata\.(sqlite3(-wal|-shm)?|jsonl)"
+    r"|locks/[a-z.]+\.lock|blobs/(store-id|owner-[0-9a-f]{32}|[0-9a-f]{2}/[0-9a-f]{32}(\.\w+)+)"
+    r"|quarantine/[0-9a-f]{16}\.(json|payload)"
+)
+"""Of a cache's directory when all is well."""
 NOISE = random.Random(1).randbytes(400_000)
 """What no compressor makes smaller."""
 
@@ -434,8 +441,8 @@ def faults_after(directory, backend, workload, size, *, finished, crashed=True):
         there = blobs_of(cache, directory)
         if there != named:
             faults.append(f"files are left: {there ^ named}")
-    beside = [name for name in files_in(directory) if name.endswith(".tmp")]
-    return [*faults, *(f"{name} is left" for name in beside)]
+    strange = [name for name in files_in(directory) if not KNOWN_FILES.fullmatch(name)]
+    return [*faults, *(f"{name} is left" for name in strange)]
 
 
 def blobs_of(cache, directory):
