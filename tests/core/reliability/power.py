@@ -223,6 +223,9 @@ def _played(log):
             sqlite[rest[0]] = rest[1]
         elif kind == "sync":
             nodes[rest[0]].settle()
+        elif kind == "all synced":  # as the system does by itself, after half a minute
+            for node in nodes.values():
+                node.settle()
         elif kind == "pending":
             number, change = rest
             if change[0] == "name":

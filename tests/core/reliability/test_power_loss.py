@@ -1,4 +1,7 @@
-"""With ``durability="fsync"`` a put that has returned survives a power loss, whole."""
+"""With ``durability="fsync"`` a put that has returned survives a power loss, whole.
+
+Without, what has been on the disk for long does.
+"""
 
 import itertools
 import os
@@ -6,6 +9,8 @@ import shutil
 import warnings
 
 import pytest
+
+from cacheness import CorruptionWarning
 
 from .power import Recorder, build, states
 from .workloads import opened
@@ -76,6 +81,39 @@ def lose_power(quick_path, backend, *, first=None, at_random):
         shutil.rmtree(place)
     assert not problems, f"{len(problems)} of {looked}:\n" + "\n".join(problems[:30])
     assert looked > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_what_has_long_been_on_the_disk_stays_there_whatever_the_durability(quick_path, backend):
+    held = {key: SMALL + key.encode() for key in "abcd"}
+    os.makedirs(f"{quick_path}/root")
+    with Recorder(f"{quick_path}/root") as recorder:
+        recorder.say("start")
+        with opened(f"{quick_path}/root/cache", backend) as cache:
+            for key, value in held.items():
+                cache.put(value, key)
+            recorder.say("all synced")
+            long_ago = len(recorder.log)
+            cache.engine.backend.check_store(repair=True)
+            cache.put(LARGE, "new")
+
+    looked = 0
+    for happened, files in states(recorder.log, at_random=8):
+        if happened < long_ago:
+            continue
+        looked += 1
+        place = f"{quick_path}/{looked}"
+        build(files, place)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CorruptionWarning)  # the new one may be torn
+            with opened(f"{place}/cache", backend) as cache:
+                found = {key: cache.get(key) for key in held}
+                assert found == held, f"event {happened} {recorder.log[happened - 1]!r:.90}"
+                assert cache.get("new") in (None, LARGE)
+                cache.put(SMALL, "newer")
+                assert cache.get("newer") == SMALL
+    assert looked > 10
 
 
 @pytest.mark.slow

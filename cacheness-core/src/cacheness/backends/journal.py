@@ -241,8 +241,9 @@ class Journal:
                 _write_all(descriptor, held)
                 held.clear()
         _write_all(descriptor, held)
-        if self._durable:
-            os.fsync(descriptor)
+        # Whatever the durability: the new name may come to the disk before what it names, and
+        # all entries would be lost instead of the newest.
+        os.fsync(descriptor)
 
     def _remove_leftovers(self) -> None:
         """Of writers that were killed here: the lock says that none is at work."""
