@@ -177,6 +177,22 @@ class Place:
                 root.status(_STORE_ID)
             except FileNotFoundError:
                 write_file_in(root, _STORE_ID, os.urandom(16).hex().encode(), self.mode)
+                self._keep_id(root)
+
+    def _keep_id(self, root: Folder) -> None:
+        """Have the store's id outlive a power loss, whatever the durability.
+
+        Entries whose payloads lie in a store of another id are out of reach for ever.
+        """
+        from cacheness.disk.durable import sync_directory
+
+        try:
+            root.sync()
+            sync_directory(os.path.dirname(self.path))
+        except OSError:
+            if self.durable:
+                raise
+            # Some network file systems have no such thing.
 
     def _read_store_id(self) -> str:
         """The store's id; empty where there is none."""
