@@ -43,7 +43,8 @@ def main(url: str, schema: str, directory: str, blobs: str, name: str, size: int
         if name == "Compute":
             run(workload, size, place)  # nobody waits for the one that died
             finished = True
-        found = faults_after(place, "postgres", workload, size, finished=finished)
+        crashed = step >= 0 and code != 0
+        found = faults_after(place, "postgres", workload, size, finished=finished, crashed=crashed)
         problems += [f"{name}, {size}, step {step}: {fault}" for fault in found]
         if code == 0:
             break

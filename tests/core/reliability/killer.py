@@ -64,7 +64,7 @@ def main(directory, backend, name, size, way):
     with opened(place, backend, **workload.options) as cache:
         workload.run(cache, size, place)
     assert workload.has_happened(place)
-    found = faults_after(place, backend, workload, size, finished=True)
+    found = faults_after(place, backend, workload, size, finished=True, crashed=False)
     assert not found, f"without being killed: {found}"
     problems = []
     step = 0
@@ -72,7 +72,7 @@ def main(directory, backend, name, size, way):
         place = f"{directory}/{step}"
         copied(prepared, place)
         finished, code = played(place, backend, workload, size, step, way)
-        found = look(place, backend, workload, size, finished)
+        found = look(place, backend, workload, size, finished, crashed=code != 0)
         problems += [f"{name}, {size}, step {step}: {fault}" for fault in found]
         for left in (place, f"{place}.tar"):
             shutil.rmtree(left, ignore_errors=True)
@@ -139,14 +139,16 @@ def changes_files(function):
     return type(owner) is not str and not (owner is sys.modules["posix"] and function is os.close)
 
 
-def look(place, backend, workload, size, finished):
+def look(place, backend, workload, size, finished, crashed):
     """What is wrong afterwards, as another process finds it."""
 
     def work(tell):
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = faults_after(place, backend, workload, size, finished=finished)
+                found = faults_after(
+                    place, backend, workload, size, finished=finished, crashed=crashed
+                )
             if not (workload.__class__.__name__ == "Repair" and not finished):
                 found += [f"{type(w.message).__name__}: {w.message}" for w in caught]
         except BaseException as error:

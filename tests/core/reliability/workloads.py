@@ -404,9 +404,12 @@ def faults_after(directory, backend, workload, size, *, finished, crashed=True):
     before, after = workload.before(size), workload.after(size)
     also = workload.also(size) if hasattr(workload, "also") else {}
     with opened(directory, backend) as cache:
+        half_repaired = isinstance(workload, Repair) and (crashed or not finished)
+        # Before anything is read, which removes the entries whose payloads are gone.
+        faults += unsound(cache, crashed=crashed, half_repaired=half_repaired)
         with warnings.catch_warnings():
-            # What is damaged from the beginning may still be; the values are compared below.
-            warnings.simplefilter("ignore", CorruptionWarning)
+            if half_repaired:
+                warnings.simplefilter("ignore", CorruptionWarning)
             found = {key: cache.get(key) for key in workload.keys}
         for key in workload.keys:
             allowed = [after.get(key)]
@@ -418,11 +421,6 @@ def faults_after(directory, backend, workload, size, *, finished, crashed=True):
             faults.append(f"{len(cache)} results of 3 are left")
         if workload.whole and len({found[k] == after.get(k) for k in workload.touched}) > 1:
             faults.append(f"a part of it was done: { {k: v and v[:1] for k, v in found.items()} }")
-        if not isinstance(workload, Repair) or finished:
-            report = verify_integrity(cache.engine, grace=-1)
-            allowed = {"orphaned", "quarantined"} if crashed else {"quarantined"}
-            if set(report.counts) - allowed or report.pending:
-                faults.append(f"it is not sound: {report}")
         verify_integrity(cache.engine, repair=True, grace=-1)
         report = verify_integrity(cache.engine, grace=-1)
         if set(report.counts) - {"quarantined"}:
@@ -443,6 +441,19 @@ def faults_after(directory, backend, workload, size, *, finished, crashed=True):
             faults.append(f"files are left: {there ^ named}")
     strange = [name for name in files_in(directory) if not KNOWN_FILES.fullmatch(name)]
     return [*faults, *(f"{name} is left" for name in strange)]
+
+
+def unsound(cache, *, crashed, half_repaired):
+    """What a look finds that may not be there."""
+    report = verify_integrity(cache.engine, grace=-1)
+    allowed = {"quarantined", *(["orphaned"] if crashed else [])}
+    if half_repaired:
+        allowed |= {"corrupt", "missing", "orphaned"}
+        if {problem.name for problem in report.missing} - {"a"}:
+            return [f"the repair lost a payload: {report}"]
+    if set(report.counts) - allowed or report.pending:
+        return [f"it is not sound: {report}"]
+    return []
 
 
 def blobs_of(cache, directory):
