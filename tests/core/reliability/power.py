@@ -49,10 +49,10 @@ def apply(node, change):
         name, other = rest
         node.names[name] = other
     elif kind == "move":
-        old, target, new = rest
+        old, new = rest
         other = node.names.pop(old, None)
         if other is not None:
-            target.names[new] = other
+            node.names[new] = other
     else:
         node.names.pop(rest[0], None)
 
@@ -67,6 +67,7 @@ class Recorder:
         self.log = []
         self._ids = {os.stat(self.root).st_ino: 0}
         self._sqlite = {}
+        self._named = set()
 
     def __enter__(self):
         self._own = {name: getattr(os, name) for name in self.CALLS}
@@ -118,8 +119,12 @@ class Recorder:
         if directory is not None:
             inode = os.fstat(descriptor).st_ino
             self._ids.pop(inode, None)
-            self.say("pending", directory, ("name", os.path.basename(path), self._id(inode)))
+            self._name(directory, os.path.basename(path), self._id(inode))
         return descriptor
+
+    def _name(self, directory, name, number):
+        self._named.add(number)
+        self.say("pending", directory, ("name", name, number))
 
     def _exists(self, path, dir_fd):
         try:
@@ -154,17 +159,27 @@ class Recorder:
 
     def _replace(self, old, new, *, src_dir_fd=None, dst_dir_fd=None):
         source, target = self._directory(old, src_dir_fd), self._directory(new, dst_dir_fd)
+        inode = os.stat(old, dir_fd=src_dir_fd).st_ino
+        if source is not None and self._ids.get(inode) not in self._named:
+            # Somebody else made it, such as a handler.
+            path = old if src_dir_fd is None else None
+            self._name(source, os.path.basename(old), self._id(inode, path))
         self._own["replace"](old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         names = os.path.basename(old), os.path.basename(new)
-        self.say("pending", source, ("move", names[0], target, names[1]))
+        if source == target:
+            self.say("pending", source, ("move", *names))
+        else:  # each directory has to be synced for itself
+            self._name(target, names[1], self._ids[inode])
+            self.say("pending", source, ("remove", names[0]))
 
     _rename = _replace
 
     def _link(self, old, new, **how):
         self._own["link"](old, new, **how)
         folder = how.get("dst_dir_fd")
-        number = self._id(os.stat(new, dir_fd=folder).st_ino)
-        self.say("pending", self._directory(new, folder), ("name", os.path.basename(new), number))
+        inode = os.stat(new, dir_fd=folder).st_ino
+        number = self._id(inode, new if folder is None else None)
+        self._name(self._directory(new, folder), os.path.basename(new), number)
 
     def _unlink(self, path, *, dir_fd=None):
         directory = self._directory(path, dir_fd)
@@ -230,8 +245,6 @@ def _played(log):
             number, change = rest
             if change[0] == "name":
                 change = (*change[:2], nodes[change[2]])
-            elif change[0] == "move":
-                change = (*change[:2], nodes[change[2]], change[3])
             nodes[number].pending.append(change)
     return nodes, sqlite
 
@@ -242,18 +255,22 @@ def _pending(nodes):
 
 def _left(nodes, sqlite, choice):
     """All files, by their paths, where each pending change has this fate."""
+    spoilt = set()
     for (node, change), fate in zip(_pending(nodes), choice, strict=True):
+        if change[0] == "write" and fate != "kept":
+            spoilt.add(id(node))
         if fate == "lost":
             continue
         if change[0] == "write" and fate != "kept":
             _, offset, data = change
             change = ("write", offset, _damaged(data, fate))
         apply(node, change)
-    files = {}
-    _collect(nodes[0], "", files)
+    files, numbers = {}, {}
+    _collect(nodes[0], "", files, numbers)
     for path, content in sqlite.items():
         name = path.removesuffix("-wal")
-        if name in files and content is not None:
+        # Of a file that we made for SQLite, it does not know what was never synced.
+        if name in files and content is not None and numbers[name] not in spoilt:
             files[path] = content
     return files
 
@@ -268,12 +285,13 @@ def _damaged(data, fate):
     return data[:start] + bytes(end - start) + data[end:]
 
 
-def _collect(node, path, files):
+def _collect(node, path, files, numbers):
     for name, other in node.names.items():
         below = os.path.join(path, name)
+        numbers[below] = id(other)
         if other.is_directory:
             files[below + "/"] = b""
-            _collect(other, below, files)
+            _collect(other, below, files, numbers)
         else:
             files[below] = other.content
 

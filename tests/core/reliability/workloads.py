@@ -7,9 +7,16 @@ import os
 import random
 import re
 import warnings
+from dataclasses import dataclass
 from typing import ClassVar
 
-from cacheness import CorruptionWarning, UnifiedCache
+from cacheness import (
+    CorruptionWarning,
+    Handler,
+    UnifiedCache,
+    register_handler,
+    unregister_handler,
+)
 from cacheness.decorator import cached
 from cacheness.integrity.integrity import verify_integrity
 
@@ -31,6 +38,40 @@ NOISE = random.Random(1).randbytes(400_000)
 
 def value(letter: str, size: int) -> bytes:
     return letter.encode() * size
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a handler writes to a file itself, which then becomes the blob."""
+
+    content: bytes
+
+
+class WrittenHandler(Handler):
+    """Stores `Written`."""
+
+    data_only = True
+
+    def can_handle(self, obj):
+        return type(obj) is Written
+
+    def put(self, obj, file_path):
+        with open(file_path, "wb") as file:
+            file.write(obj.content)
+        return {}
+
+    def get(self, file_path):
+        with open(file_path, "rb") as file:
+            return Written(file.read())
+
+
+@contextlib.contextmanager
+def written_is_handled():
+    register_handler(WrittenHandler)
+    try:
+        yield
+    finally:
+        unregister_handler("written")
 
 
 def opened(directory, backend, **options):
