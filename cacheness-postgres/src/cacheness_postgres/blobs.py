@@ -143,6 +143,10 @@ class PostgresBlobBackend(BlobBackend):
         query = f"SELECT true FROM {self._schema}.blobs WHERE name = %b"
         return bool(self._fetch(query, (check_blob_name(name),)))
 
+    def renew(self, name: str) -> bool:
+        query = f"UPDATE {self._schema}.blobs SET changed_at = %b WHERE name = %b RETURNING true"
+        return bool(self._fetch(query, (self._now(), check_blob_name(name))))
+
     def iter_blobs(self) -> Iterator[tuple[str, int, float]]:
         query = (
             f"SELECT name, size, changed_at FROM {self._schema}.blobs WHERE name > %b "

@@ -3,12 +3,15 @@
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from cacheness import UnifiedCache
-from cacheness.integrity.integrity import verify_integrity
+from cacheness import BackendUnavailableError, UnifiedCache
+from cacheness.integrity import orphans
+from cacheness.integrity.integrity import collect_garbage, verify_integrity
+from cacheness.management import waiting
 
 pytestmark = pytest.mark.slow
 
@@ -162,3 +165,49 @@ def test_an_import_that_is_killed_leaves_whole_entries_and_at_worst_orphans(tmp_
         assert verify_integrity(cache.engine, repair=True, grace=-1).ok
         report = cache.verify_integrity()
         assert (report.pending, report.counts, report.entries) == (0, {}, 1500)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json", "memory"])
+def test_a_clean_up_leaves_alone_what_a_batch_of_hours_is_about_to_record(
+    tmp_path, backend, monkeypatch
+):
+    monkeypatch.setattr(waiting, "_EVERY", 0.0)
+    asked = time.time()
+    monkeypatch.setattr(orphans, "time", lambda: asked)
+    with opened(tmp_path, backend) as cache:
+
+        def computed():
+            nonlocal asked
+            for number in range(4):
+                time.sleep(0.05)
+                # Of all that was not renewed since the last value was asked for, but for
+                # what a file system's clock is behind.
+                collect_garbage(cache.engine, grace=0.02)
+                asked = time.time()
+                yield np.full(20_000, number), str(number)
+
+        cache.put_batch(computed())
+
+        for number in range(4):
+            np.testing.assert_array_equal(cache[str(number)], np.full(20_000, number))
+        assert cache.verify_integrity().counts == {}
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_a_batch_whose_payloads_are_gone_is_not_recorded(tmp_path, backend, monkeypatch):
+    monkeypatch.setattr(waiting, "_EVERY", 0.0)
+    with opened(tmp_path, backend) as cache:
+        cache.put("old", "a")
+
+        def computed():
+            yield np.zeros(20_000), "a"
+            # As a clean-up would while this value takes more than an hour.
+            collect_garbage(cache.engine, grace=-1)
+            yield np.ones(20_000), "b"
+
+        with pytest.raises(BackendUnavailableError, match="entry a was removed as an orphan"):
+            cache.put_batch(computed())
+
+        assert list(cache) == ["a"]
+        assert cache["a"] == "old"
+        assert verify_integrity(cache.engine, grace=-1).counts == {}

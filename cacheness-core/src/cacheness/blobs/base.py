@@ -106,6 +106,14 @@ class BlobBackend(ABC):
     def exists(self, name: str) -> bool:
         """Whether the blob is there."""
 
+    def renew(self, name: str) -> bool:
+        """Have `iter_blobs` say that the blob was changed just now; False where there is none.
+
+        So that a payload whose entry is still to be recorded is not taken for an orphan. The
+        default can't, and says only whether it is there.
+        """
+        return self.exists(name)
+
     @abstractmethod
     def iter_blobs(self) -> Iterator[tuple[str, int, float]]:
         """Name, size in bytes and time of the last change (epoch seconds) of every blob."""

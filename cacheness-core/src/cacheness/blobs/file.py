@@ -144,6 +144,14 @@ class FileBlobBackend(BlobBackend):
         except FileNotFoundError:
             return False
 
+    def renew(self, name: str) -> bool:
+        try:
+            with self._open(name) as opened:
+                os.utime(opened.number if os.utime in os.supports_fd else self.path_of(name))
+        except FileNotFoundError:
+            return False
+        return True
+
     # --- files that a handler writes itself ---------------------------------------------
 
     def stage(self, name: str) -> str:

@@ -76,6 +76,13 @@ class MemoryBlobBackend(BlobBackend):
     def exists(self, name: str) -> bool:
         return check_blob_name(name) in self._store.blobs
 
+    def renew(self, name: str) -> bool:
+        found = self._store.blobs.get(check_blob_name(name))
+        if found is None:
+            return False
+        self._store.blobs[name] = found[0], time()
+        return True
+
     def iter_blobs(self) -> Iterator[tuple[str, int, float]]:
         for name, (blob, modified_at) in list(self._store.blobs.items()):
             yield name, len(blob), modified_at

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sized
 from cacheness.keys.encoding import params_key
 from cacheness.logged import is_logged
 from cacheness.management.spool import EntrySpool
+from cacheness.management.waiting import Waiting
 from cacheness.naming import checked_key
 from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
 from cacheness.progress import reporting
@@ -48,6 +49,7 @@ def put_batch(
     known: set[str] = set()
     total = len(pairs) if isinstance(pairs, Sized) else None
     with EntrySpool() as prepared, reporting(progress, total, "storing") as advance:
+        waiting = Waiting(engine, prepared)
         try:
             for obj, name in map(_pair, pairs):
                 named = None if type(name) is str else _params(name)
@@ -57,10 +59,12 @@ def put_batch(
                 entry = None if is_off() else prepare(key, obj, named)
                 if entry is not None:
                     prepared.add(entry)
+                waiting.renew()
                 keys.append(key)
                 advance(1)
             if secret and keys:
                 checked_secret(secret, known)
+            waiting.renew()
             displaced = engine.backend.put_prepared(prepared) if prepared else []
         except BaseException:
             engine.writer.withdraw(prepared.entries())

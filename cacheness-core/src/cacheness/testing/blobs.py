@@ -134,6 +134,20 @@ class BlobBackendContract(StoreContract):
         assert bytes(backend.read(NAME)) == b""
         assert list(backend.read_into(NAME, memoryview(bytearray(3)))) in ([], [b""])
 
+    def test_a_blob_that_is_renewed_was_changed_just_now(self, backend: BlobBackend) -> None:
+        backend.write(NAME, [b"x"])
+        ((_, _, before),) = backend.iter_blobs()
+        time.sleep(0.01)
+
+        assert backend.renew(NAME), "the blob is there: renew has to tell it from none"
+
+        ((_, size, after),) = backend.iter_blobs()
+        assert (bytes(backend.read(NAME)), size) == (b"x", 1), "renew changes a time alone"
+        renews = type(backend).renew is not BlobBackend.renew
+        assert after > before or not renews, "iter_blobs gives the time of a renewal"
+        backend.delete(NAME)
+        assert not backend.renew(NAME), "there is none any more"
+
     def test_an_aborted_write_leaves_nothing(self, backend: BlobBackend) -> None:
         def source() -> Iterator[bytes]:
             yield b"x" * 3_000_000
