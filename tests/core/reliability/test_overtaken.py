@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from cacheness import UnifiedCache
+from cacheness import CorruptionWarning, UnifiedCache
 from cacheness.integrity.integrity import collect_garbage, verify_integrity
 
 OLD, NEW = np.zeros(20_000), np.ones(20_000)
@@ -81,6 +81,53 @@ def test_a_reader_that_is_overtaken_reads_again(tmp_path, backend, way, overtake
         standing = other.get("k")
         assert standing is None if gone else (standing == NEW).all()
         assert other.verify_integrity().counts == {}
+
+
+def unlink(path):
+    path.unlink()
+
+
+def damage(path):
+    path.write_bytes(b"damaged")
+
+
+def read(cache):
+    with pytest.warns(CorruptionWarning):
+        assert cache.get("k") is None
+
+
+def mend(cache):
+    verify_integrity(cache.engine, repair=True)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+@pytest.mark.parametrize("spoil", [unlink, damage])
+@pytest.mark.parametrize("look", [read, mend])
+def test_who_found_an_entry_at_fault_does_not_remove_the_one_that_replaced_it(
+    tmp_path, backend, spoil, look
+):
+    with (
+        UnifiedCache(tmp_path, metadata_backend=backend) as cache,
+        UnifiedCache(tmp_path, metadata_backend=backend) as other,
+    ):
+        cache.put(OLD, "k")
+        spoil(tmp_path / "blobs" / cache.get_entry("k").blob)
+        overtaken = []
+        inner = cache.engine.backend.delete_entry
+
+        def first_be_overtaken(*arguments, **options):
+            if not overtaken:
+                overtaken.append(arguments)
+                other.put(NEW, "k")
+            return inner(*arguments, **options)
+
+        cache.engine.backend.delete_entry = first_be_overtaken
+        look(cache)
+
+        assert overtaken
+        assert (other["k"] == NEW).all()
+        assert (cache["k"] == NEW).all()
+        assert verify_integrity(other.engine, grace=-1).counts.keys() <= {"quarantined"}
 
 
 WRITER = """
