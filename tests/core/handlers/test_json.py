@@ -9,6 +9,7 @@ import json
 import math
 import subprocess
 import sys
+import tracemalloc
 import uuid
 from collections import OrderedDict, namedtuple
 from datetime import date
@@ -223,3 +224,17 @@ def test_it_is_described_in_a_line():
     assert HANDLER.describe({"a": 1}) == "dict of 1"
     assert HANDLER.describe("abc") == "str of 3"
     assert HANDLER.describe(None) == "NoneType"
+
+
+@pytest.mark.parametrize("dumps", [HANDLER.dumps_plain, lambda obj: HANDLER.dumps(obj, None)])
+def test_a_payload_takes_no_more_memory_than_its_size(dumps):
+    dumps([0])
+    tracemalloc.start()
+    try:
+        kept = [dumps([number]) for number in range(500)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken < 500 * 500, "5 bytes each, and a few objects around them"
+    assert len(kept) == 500

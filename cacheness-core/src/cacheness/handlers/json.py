@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonHandler"]
 
+_WORTH_FITTING = 16 << 10
+
 
 class JsonHandler(BufferHandler):
     """str, int, float, bool, None, and lists and str-keyed dicts of them, as JSON.
@@ -38,7 +40,7 @@ class JsonHandler(BufferHandler):
         import orjson
 
         try:
-            return (orjson.dumps(obj),), {}
+            return (_fitted(orjson.dumps(obj)),), {}
         except TypeError:
             # An integer of more than 64 bits, or half a surrogate pair.
             return (_encode_with_json(obj),), {"decoder": "json"}
@@ -52,7 +54,7 @@ class JsonHandler(BufferHandler):
         import orjson
 
         try:
-            return orjson.dumps(obj)
+            return _fitted(orjson.dumps(obj))
         except TypeError:
             return None
 
@@ -66,6 +68,14 @@ class JsonHandler(BufferHandler):
     def describe(self, obj: Any) -> str:
         kind = type(obj).__name__
         return f"{kind} of {len(obj)}" if isinstance(obj, (dict, list, str)) else kind
+
+
+def _fitted(payload: bytes) -> bytes:
+    """[hot] The same in memory of its own size, for 0.06 µs: orjson takes 4 KiB more for each.
+
+    Whoever keeps it would keep these, such as the memory backend.
+    """
+    return b"%b" % payload if len(payload) < _WORTH_FITTING else payload
 
 
 def _encode_with_json(obj: Any) -> bytes:
