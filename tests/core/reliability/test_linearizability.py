@@ -62,8 +62,9 @@ def test_threads_of_processes_take_turns(tmp_path, backend, method):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", "json", "memory"])
-def test_threads_take_turns(tmp_path, backend):
-    with UnifiedCache(**options_for(tmp_path, backend)) as cache:
+@pytest.mark.parametrize("tier", [0, 1 << 20], ids=["plain", "tier"])
+def test_threads_take_turns(tmp_path, backend, tier):
+    with UnifiedCache(**options_for(tmp_path, backend), memory_bytes=tier) as cache:
         histories = by_key([many_threads(cache, 1, 6, 120)])
 
     for key in KEYS:
