@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cacheness import UnifiedCache
+from cacheness.backends import sqlite_making
 
 KEYS = [f"key-{i}" for i in range(50)]
 
@@ -126,6 +127,22 @@ def test_a_new_directory_is_opened_by_many_processes_at_the_same_instant(tmp_pat
     assert [worker.returncode for worker in workers] == [0] * 100
     with UnifiedCache(tmp_path / "new") as cache:
         assert len(cache) == 100
+
+
+def test_who_makes_the_file_and_was_slower_takes_the_one_that_is_there(tmp_path, monkeypatch):
+    sync = sqlite_making._sync
+
+    def overtaken(path):
+        monkeypatch.setattr(sqlite_making, "_sync", sync)
+        with UnifiedCache(tmp_path) as quicker:
+            quicker["theirs"] = 1
+        sync(path)
+
+    monkeypatch.setattr(sqlite_making, "_sync", overtaken)
+    with UnifiedCache(tmp_path) as cache:
+        cache["ours"] = 2
+        assert sorted(cache) == ["ours", "theirs"]
+    assert list(tmp_path.glob("*.tmp")) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

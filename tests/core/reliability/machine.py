@@ -9,7 +9,13 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from cacheness import UnifiedCache
 
@@ -80,6 +86,12 @@ class CacheMachine(RuleBasedStateMachine):
 
     def alive(self) -> dict[int, Held]:
         return {name: held for name, held in self.model.items() if not held.expired}
+
+    @initialize(given=st.dictionaries(names, st.tuples(values, ttls), min_size=3))
+    def fill(self, given):
+        """Most of what comes is worth little of a cache that is empty."""
+        for name, (value, ttl) in given.items():
+            self.put(name, value, ttl, [], "")
 
     # --- one entry ------------------------------------------------------------------------
 
@@ -156,6 +168,10 @@ class CacheMachine(RuleBasedStateMachine):
         assert touched is (held is not None)
         if held is not None:
             held.expired = ttl == OVER
+
+    @rule(name=names)
+    def touch_as_it_is(self, name):
+        assert self.cache.touch(**NAMES[name]) is (name in self.alive())
 
     @rule(name=names, value=values)
     def update_data(self, name, value):
