@@ -23,6 +23,8 @@ from cacheness import CorruptionWarning, UnifiedCache
 
 KEYS = [f"key-{number}" for number in range(200)]
 SIZES = (1, 100, 5_000, 50_000)
+MOST_THREADS = 100
+"""Each has an entry of its own."""
 
 
 def value_of(key: str, random: Random) -> str:
@@ -68,7 +70,26 @@ def act(cache: UnifiedCache, random: Random) -> None:
     elif kind < 99:
         cache.delete_batch(random.sample(KEYS, 3))
     else:
-        assert len(cache) <= len(KEYS)
+        assert len(cache) <= len(KEYS) + MOST_THREADS
+
+
+class Owned:
+    """An entry that one thread alone changes, and no bound drives out: it is never lost."""
+
+    def __init__(self, cache: UnifiedCache, name: str) -> None:
+        self._cache = cache
+        self._name = name
+        self._stored: str | None = None
+
+    def act(self, random: Random) -> None:
+        found = self._cache.get(self._name)
+        assert found == self._stored, f"{self._name} is not what was stored last"
+        if random.random() < 0.2:
+            self._cache.invalidate(self._name)
+            self._stored = None
+        else:
+            self._stored = value_of(self._name, random)
+            self._cache.put(self._stored, self._name, pin=True)
 
 
 def one_process(
@@ -81,9 +102,12 @@ def one_process(
 
     def work(number: int) -> None:
         random = Random(seed * 1000 + number)
+        own = Owned(cache, f"own-{seed}-{number}")
         try:
             while time.monotonic() < end and not failures:
                 act(cache, random)
+                if random.random() < 0.1:
+                    own.act(random)
                 counts[number] += 1
         except BaseException as error:
             failures.append(repr(error))
