@@ -1,5 +1,6 @@
 """Verifying, repairing and importing beside writers in other processes, and killed half-way."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 from cacheness import BackendUnavailableError, UnifiedCache
+from cacheness.blobs import file
 from cacheness.integrity import orphans
 from cacheness.integrity.integrity import collect_garbage, verify_integrity
 from cacheness.management import waiting
+from cacheness.payloads import stream_writer
 
 pytestmark = pytest.mark.slow
 
@@ -191,6 +194,29 @@ def test_a_clean_up_leaves_alone_what_a_batch_of_hours_is_about_to_record(
         for number in range(4):
             np.testing.assert_array_equal(cache[str(number)], np.full(20_000, number))
         assert cache.verify_integrity().counts == {}
+
+
+def test_a_clean_up_leaves_alone_the_file_of_a_stream_whose_items_take_hours(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream_writer, "_RENEW_EVERY", 0.0)
+    asked = time.time()
+    monkeypatch.setattr(file, "time", lambda: asked)
+    noise = random.Random(1).randbytes(1_200_000)
+    with opened(tmp_path, "sqlite") as cache:
+
+        @cache.cached
+        def items():
+            nonlocal asked
+            yield noise  # which takes a file
+            for number in range(4):
+                time.sleep(0.05)
+                removed = collect_garbage(cache.engine, grace=0.02)
+                assert removed.orphaned == 0
+                asked = time.time()
+                yield number
+
+        computed = list(items())
+        assert len(cache) == 1
+        assert list(items()) == computed
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "json"])

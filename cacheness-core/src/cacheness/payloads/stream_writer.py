@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from time import time
 from typing import NamedTuple
 
 from cacheness.disk.descriptor import Descriptor
@@ -34,6 +35,9 @@ _TABLE_BYTES = 24
 """About what an item takes in the table of its member."""
 _MOST_IN_A_RUN = 10_000
 _BLOCK = 512
+_RENEW_EVERY = 600.0
+"""Seconds after which a file that waits for items is made young again: to a clean-up, what
+nobody has written to for an hour is of somebody who was killed."""
 _SCALARS = frozenset({int, float, bool, str, type(None)})
 _LONG_TEXT = 1024
 
@@ -60,6 +64,7 @@ class StreamWriter:
         self._path: str | None = None
         self._file: Descriptor | None = None
         self._at = 0
+        self._renew_at = 0.0
         self._data_only = True
         self.items = 0
         """How many items were added."""
@@ -79,6 +84,8 @@ class StreamWriter:
             OSError: It can't be written.
         """
         self.items += 1
+        if self._file is not None and time() >= self._renew_at:
+            self._renew()
         # What can't change may wait for its like: one JSON list for thousands of them.
         kind = type(item)
         if kind in _SCALARS and (kind is not str or len(item) <= _LONG_TEXT):  # type: ignore[arg-type]  # a str
@@ -189,6 +196,11 @@ class StreamWriter:
                 written = os.write(self._file.number, view)
                 self._at += written
                 view = view[written:]
+
+    def _renew(self) -> None:
+        self._renew_at = time() + _RENEW_EVERY
+        if self._file is not None and self._path is not None:
+            os.utime(self._file.number if os.utime in os.supports_fd else self._path)
 
     def _close(self) -> None:
         file, self._file = self._file, None
