@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cacheness import CacheConfig, ReadOnlyError, UnifiedCache
+from cacheness.disk.folder import Folder
 from cacheness.entry import Entry
 from cacheness.integrity.integrity import collect_garbage, verify_integrity
 from cacheness.payloads.checksum import checksum_of
@@ -392,6 +393,26 @@ def test_temporary_files_of_the_killed_are_removed(on_disk):
     assert not any(path.exists() for path in left)
     assert own.exists()
     assert on_disk.verify_integrity().ok
+
+
+def test_a_temporary_file_that_is_gone_before_it_is_looked_at_is_nobodys_fault(
+    on_disk, monkeypatch
+):
+    """As that of a compaction in another process."""
+    path = Path(on_disk.config.cache_dir, "metadata.jsonl.17.0123abcd.tmp")
+    path.touch()
+    inner = Folder.names
+
+    def renamed_meanwhile(folder):
+        names = inner(folder)
+        path.unlink(missing_ok=True)
+        return names
+
+    monkeypatch.setattr(Folder, "names", renamed_meanwhile)
+    report = repaired(on_disk)
+
+    assert not path.exists()
+    assert found(report) == {}
 
 
 def test_links_in_the_directory_are_not_followed(on_disk, tmp_path):
