@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from tests.core.reliability.children import in_child
-from tests.core.reliability.workloads import WORKLOADS_ON_SERVERS, faults_after, opened
+from tests.core.reliability.workloads import ALL_WORKLOADS, faults_after, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def main(url: str, schema: str, directory: str, blobs: str, name: str, size: int) -> None:
-    workload = WORKLOADS_ON_SERVERS[name]
+    workload = ALL_WORKLOADS[name]
     problems: list[str] = []
     for step in itertools.count(-1):
         place = f"{directory}/{step}"

@@ -18,7 +18,7 @@ import traceback
 import warnings
 
 from children import in_child
-from workloads import WORKLOADS, faults_after, opened
+from workloads import ALL_WORKLOADS, faults_after, opened, written_is_handled
 
 STEPS = frozenset(
     {
@@ -56,7 +56,7 @@ STEPS = frozenset(
 
 
 def main(directory, backend, name, size, way):
-    workload = WORKLOADS[name]
+    workload = ALL_WORKLOADS[name]
     prepared = f"{directory}/prepared"
     workload.prepare(prepared, backend, size)
     # Here, so that whatever is imported at first use is there when the children count.
@@ -74,7 +74,7 @@ def main(directory, backend, name, size, way):
         finished, code = played(place, backend, workload, size, step, way)
         found = look(place, backend, workload, size, finished, crashed=code != 0)
         problems += [f"{name}, {size}, step {step}: {fault}" for fault in found]
-        for left in (place, f"{place}.tar"):
+        for left in (place, f"{place}-source", f"{place}.tar"):
             shutil.rmtree(left, ignore_errors=True)
         if code == 0:
             break
@@ -86,8 +86,9 @@ def main(directory, backend, name, size, way):
 
 
 def copied(prepared, place):
-    if os.path.exists(prepared):
-        shutil.copytree(prepared, place)
+    for suffix in ("", "-source"):
+        if os.path.exists(prepared + suffix):
+            shutil.copytree(prepared + suffix, place + suffix)
     if os.path.exists(f"{prepared}.tar"):
         shutil.copy(f"{prepared}.tar", f"{place}.tar")
     return place
@@ -160,4 +161,5 @@ def look(place, backend, workload, size, finished, crashed):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]), sys.argv[5])
+    with written_is_handled():
+        main(*sys.argv[1:4], int(sys.argv[4]), sys.argv[5])

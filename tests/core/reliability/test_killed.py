@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from .workloads import cases
+from .workloads import LARGE, MORE_WORKLOADS, cases
 
-ALL = [(backend, *case) for backend in ("sqlite", "json") for case in cases(backend)]
+ALL = [
+    (backend, *case)
+    for backend in ("sqlite", "json")
+    for case in [*cases(backend), *((name, LARGE) for name in MORE_WORKLOADS)]
+]
 
 
 def kill_at_each_step(quick_path, backend, name, size, way):

@@ -18,7 +18,7 @@ from cacheness import (
     unregister_handler,
 )
 from cacheness.decorator import cached
-from cacheness.integrity.integrity import verify_integrity
+from cacheness.integrity.integrity import collect_garbage, verify_integrity
 
 SECRET = b"a signing key of this test"
 SMALL, LARGE = 200, 50_000
@@ -298,7 +298,8 @@ class Copy(Import):
 
     def run(self, cache, size, directory):
         namespace = os.environ.get("CACHENESS_NAMESPACE", "") + "source"
-        with opened(f"{directory}-source", "postgres", namespace=namespace) as source:
+        backend = cache.config.metadata_backend
+        with opened(f"{directory}-source", backend, namespace=namespace) as source:
             source.copy_to(cache)
 
 
@@ -308,6 +309,54 @@ class Compute(Put):
     def run(self, cache, size, directory):
         for _ in range(2):
             assert cache.get_or_compute(lambda: value("n", size), "new") == value("n", size)
+
+
+class WriteFile(Put):
+    """A value whose handler writes the file itself."""
+
+    def run(self, cache, size, directory):
+        cache.put(Written(NOISE[:size]), "new")
+
+    def after(self, size):
+        return {**self.before(size), "new": Written(NOISE[:size])}
+
+
+class Stream(Put):
+    """The items of a generator, which come one by one."""
+
+    keys = tuple("abcd")
+
+    def run(self, cache, size, directory):
+        @cached(cache=cache, code="off")
+        def items():
+            yield from (NOISE[start:] for start in range(4))
+
+        assert len(list(items())) == 4
+
+    after = Workload.before
+
+
+class Collect(Workload):
+    """What expired and what nothing names goes."""
+
+    touched = ("a", "b")
+
+    def prepare(self, directory, backend, size):
+        fill(directory, backend, size)
+        with opened(directory, backend) as cache:
+            for key in "ab":
+                cache.engine.backend.update_fields(key, {"expires_at": 1.0, "ttl_seconds": 1.0})
+            for number in range(3):
+                cache.engine.blobs().write(f"ab/{number:032x}.bin", [b"orphan"])
+
+    def run(self, cache, size, directory):
+        collected = collect_garbage(cache.engine, grace=-1)
+        assert (collected.expired, collected.orphaned) == (2, 3)
+
+    def before(self, size):
+        return {key: value("o", size) + key.encode() for key in "cd"}
+
+    after = before
 
 
 class Adopt(Workload):
@@ -418,7 +467,9 @@ WORKLOADS = {
     )
 }
 
-WORKLOADS_ON_SERVERS = {**WORKLOADS, "Copy": Copy(), "Compute": Compute()}
+MORE_WORKLOADS = {of.__name__: of() for of in (Copy, Compute, WriteFile, Stream, Collect)}
+"""Of which the steps are looked at, and no more."""
+ALL_WORKLOADS = WORKLOADS | MORE_WORKLOADS
 
 
 def cases(backend):
