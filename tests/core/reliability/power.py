@@ -302,5 +302,9 @@ def build(files, place):
         if path.endswith("/"):
             os.makedirs(os.path.join(place, path))
         else:
-            with open(os.path.join(place, path), "wb") as file:
+            with open(os.path.join(place, path), "wb", opener=_private) as file:
                 file.write(files[path])
+
+
+def _private(path, flags):
+    return os.open(path, flags, 0o600)

@@ -6,6 +6,7 @@ Without, what has been on the disk for long does.
 import itertools
 import os
 import shutil
+import sys
 import warnings
 
 import pytest
@@ -64,6 +65,7 @@ def recorded(root, backend, export, first):
                 run()
                 after.append(after[-1] | then)
                 recorder.say("ack")
+            recorder.say("idle")
         # Closing a SQLite file moves its log into it, which is SQLite's own business.
     return recorder.log, after
 
@@ -141,6 +143,36 @@ def test_what_has_long_been_on_the_disk_stays_there_whatever_the_durability(quic
                 cache.put(SMALL, "newer")
                 assert cache.get("newer") == SMALL
     assert looked > 10
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "darwin", reason="says by XDG_DATA_HOME where the key lies")
+def test_the_key_that_signed_what_is_acknowledged_survives_a_power_loss(quick_path, monkeypatch):
+    signed, root = {1, 2}, f"{quick_path}/root"
+    os.makedirs(root)
+    monkeypatch.setenv("XDG_DATA_HOME", f"{root}/home/share")
+    with Recorder(root) as recorder:
+        recorder.say("start")
+        with opened(f"{root}/cache", "json", durability="fsync", signing_key=None) as cache:
+            cache.put(signed, "a")
+            recorder.say("ack")
+        recorder.say("closed")
+
+    looked = 0
+    for looked, (happened, files) in enumerate(states(recorder.log, at_random=4), 1):
+        is_acknowledged = ("ack",) in recorder.log[:happened]
+        place = f"{quick_path}/{looked}"
+        os.makedirs(place)
+        build(files, place)
+        monkeypatch.setenv("XDG_DATA_HOME", f"{place}/home/share")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error" if is_acknowledged else "ignore")
+            with opened(f"{place}/cache", "json", signing_key=None) as cache:
+                assert cache.get("a") in ([signed] if is_acknowledged else [None, signed])
+                cache.put(signed, "b")
+                assert cache.get("b") == signed
+    assert is_acknowledged
+    assert looked > 50
 
 
 @pytest.mark.slow

@@ -177,11 +177,26 @@ def load_user_key(*, make: bool) -> bytes:
     except FileNotFoundError:
         if not make:
             raise
+    from cacheness.disk.durable import make_parents
     from cacheness.payloads.layout import write_new_file
 
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    directory = os.path.dirname(path)
+    make_parents(directory, durable=True)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
     write_new_file(path, os.urandom(KEY_BYTES).hex().encode() + b"\n", 0o600)
+    _keep_name(directory)
     return _read_key(path)
+
+
+def _keep_name(directory: str) -> None:
+    """Have a new key outlive a power loss: what it signed may be on another disk already."""
+    from cacheness.disk.durable import sync_directory
+
+    try:
+        sync_directory(directory)
+        sync_directory(os.path.dirname(directory))
+    except OSError:
+        return  # some network file systems have no such thing
 
 
 def _read_key(path: str) -> bytes:
