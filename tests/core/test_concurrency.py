@@ -130,15 +130,15 @@ def test_a_new_directory_is_opened_by_many_processes_at_the_same_instant(tmp_pat
 
 
 def test_who_makes_the_file_and_was_slower_takes_the_one_that_is_there(tmp_path, monkeypatch):
-    sync = sqlite_making._sync
+    finish = sqlite_making._finish
 
-    def overtaken(path):
-        monkeypatch.setattr(sqlite_making, "_sync", sync)
+    def overtaken(path, mode):
+        monkeypatch.setattr(sqlite_making, "_finish", finish)
         with UnifiedCache(tmp_path) as quicker:
             quicker["theirs"] = 1
-        sync(path)
+        finish(path, mode)
 
-    monkeypatch.setattr(sqlite_making, "_sync", overtaken)
+    monkeypatch.setattr(sqlite_making, "_finish", overtaken)
     with UnifiedCache(tmp_path) as cache:
         cache["ours"] = 2
         assert sorted(cache) == ["ours", "theirs"]
