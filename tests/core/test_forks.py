@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -28,7 +29,8 @@ def module(tmp_path, monkeypatch):
     def make(name):
         begun = tmp_path / "begun"
         (tmp_path / f"{name}.py").write_text(
-            f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(0.5)\n"
+            f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\n"
+            "time.sleep(0.5)\ndone = True\n"
         )
         names.append(name)
         return begun
@@ -66,10 +68,29 @@ def test_a_child_begins_an_import_anew_that_took_too_long(module, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_fork_waits_for_a_library_that_is_imported_here(module, monkeypatch):
+    begun = module("library")
+
+    def use():
+        importlib.import_module("library")
+
+    # As a function of this package.
+    use = types.FunctionType(use.__code__, {"__name__": "cacheness.use", "importlib": importlib})
+    thread = threading.Thread(target=use)
+    thread.start()
+    while not begun.exists():
+        time.sleep(0.001)
+
+    assert forked(lambda: importlib.import_module("library").done)
+
+    thread.join()
+
+
+@pytest.mark.slow
 def test_a_fork_does_not_wait_for_a_program_of_the_users(module):
     thread = importing("program", module("program"))
 
-    assert forks._imported_elsewhere() == ["program"]
+    assert forks._imported_elsewhere() == {"program": False}
     assert forked(lambda: importlib.import_module("program").__name__) == "program"
     assert thread.is_alive(), "the fork took as long as the import"
 

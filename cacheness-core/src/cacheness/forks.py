@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, Protocol
 
     class SupportsFork(Protocol):
@@ -43,24 +44,42 @@ def _before_fork() -> None:
     begun = monotonic()
     sleep(0)  # so that this thread goes on to the fork itself before it is another's turn
     while (names := _imported_elsewhere()) or _imp.lock_held():
-        longest = _LONGEST_WAIT if any(map(_is_quick, names)) else _SHORT_WAIT
+        longest = _LONGEST_WAIT if any(names.values()) else _SHORT_WAIT
         if monotonic() - begun >= longest:
             break
         sleep(_PAUSE)
 
 
-def _imported_elsewhere() -> list[str]:
-    """The modules that other threads are importing."""
-    return [
-        name
-        for name, lock in list(_import_locks.items())
-        if getattr(lock(), "owner", None) not in (None, get_ident())
-    ]
+def _imported_elsewhere() -> dict[str, bool]:
+    """The modules that other threads are importing, and whether those do nothing but that.
+
+    One of the user's may be a whole program; one that this package asked for is none.
+    """
+    found = {}
+    for name, lock in list(_import_locks.items()):
+        owner = getattr(lock(), "owner", None)
+        if owner not in (None, get_ident()):
+            found[name] = _is_quick(name) or _is_asked_for(name, sys._current_frames().get(owner))
+    return found
 
 
 def _is_quick(module: str) -> bool:
-    """Whether it does nothing but be imported; one of the user's may be a whole program."""
     return module.startswith("cacheness") or module.partition(".")[0] in sys.stdlib_module_names
+
+
+def _is_asked_for(module: str, frame: FrameType | None) -> bool:
+    """Whether this package began the import that a thread is in the middle of."""
+    while frame is not None and not (
+        frame.f_code.co_name == "_find_and_load" and frame.f_locals.get("name") == module
+    ):
+        frame = frame.f_back
+    while frame is not None and _name_of(frame).startswith(("importlib", "_frozen_importlib")):
+        frame = frame.f_back
+    return frame is not None and _name_of(frame).startswith("cacheness")
+
+
+def _name_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
 
 
 def _after_fork() -> None:
@@ -75,10 +94,10 @@ def _give_up_imports() -> None:
     Python does not release a module's lock in a child: whoever imports the module there would
     wait for a thread that the child does not have.
     """
-    for name in _imported_elsewhere():
+    for name, is_quick in _imported_elsewhere().items():
         _import_locks.pop(name, None)
         is_begun = getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
-        if is_begun and _is_quick(name):
+        if is_begun and is_quick:
             del sys.modules[name]
 
 
