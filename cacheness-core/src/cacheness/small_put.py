@@ -109,34 +109,8 @@ class SmallPut:
         Returns:
             None where it needs more than this; nothing was done then.
         """
-        from cacheness.entry import build_entry
-
-        plain = self._plain(obj)
-        if plain is None:
-            return None
-        loaded, payload = plain
-        of = type(obj)
-        size = len(payload)
-        now = time()
-        ttl = details["ttl_seconds"]
-        return build_entry(
-            namespace=self._engine.config.namespace,
-            cache_key=key,
-            generation=new_generation(),
-            handler=loaded.name,
-            object_type=f"{of.__module__}.{of.__qualname__}",
-            summary=loaded.describe(obj) if loaded.describe else of.__name__,
-            stored_bytes=size,
-            logical_bytes=size,
-            checksum=FAST + xxh3_128_hexdigest(payload),
-            inline=payload,
-            created_at=now,
-            renewed_at=now,
-            accessed_at=now,
-            expires_at=None if ttl is None else now + ttl,
-            distribution=loaded.distribution,
-            **details,
-        )
+        plain = self.plain_entry(key, obj, None, details["ttl_seconds"])
+        return None if plain is None else plain.entry(**details)
 
     def _plain(self, obj: object) -> tuple[LoadedHandler, bytes] | None:
         """[hot] The handler that takes the value, and all of its payload; None if unusual."""

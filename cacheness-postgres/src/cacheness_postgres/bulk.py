@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
-from cacheness.backends.plain_entry import PlainEntry
+from cacheness.backends.plain_entry import PlainEntry, in_full
 from cacheness.entry import Entry
 from cacheness_postgres.copying import copied
 from cacheness_postgres.records import follow, make_tables, write_records
@@ -53,7 +53,7 @@ def put_all(
     for entry in entries:
         older = latest.pop(entry.cache_key, None)
         if older is not None:
-            displaced.append(_in_full(older))
+            displaced.append(in_full(older))
         latest[entry.cache_key] = entry
     # All transactions take their row locks in this order, so none waits in a circle.
     ordered = [latest[key] for key in sorted(latest)]
@@ -137,15 +137,11 @@ def _merge(
     if standing:
         known = {row[:2] for row in standing}
         new = [entry for entry in entries if (entry.namespace, entry.cache_key) not in known]
-        rows = (to_row(_in_full(entry), distance) for entry in entries)
+        rows = (to_row(in_full(entry), distance) for entry in entries)
         _replace(cursor, does, [row for row in rows if row[:2] in known])
     if new:
         _add(cursor, does, new, distance)
     return [to_entry(row, distance) for row in standing]
-
-
-def _in_full(entry: Entry | PlainEntry) -> Entry:
-    return entry if isinstance(entry, Entry) else entry.entry()
 
 
 def _add(
@@ -160,7 +156,7 @@ def _add(
             # Of rows that are all different psycopg makes bytes faster than we can.
             copy.set_types(_ADDED_KINDS)
             for entry in entries:
-                copy.write_row(_with_documents(to_row(_in_full(entry), distance)))
+                copy.write_row(_with_documents(to_row(in_full(entry), distance)))
     cursor.execute(does.tell, prepare=False)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 from struct import Struct
 
-from cacheness.backends.plain_entry import PlainEntry
+from cacheness.backends.plain_entry import PlainEntry, in_full
 from cacheness_postgres.rows import COLUMNS, can_be_stored, json_image, to_row
 from cacheness_postgres.statements import KINDS
 
@@ -54,7 +54,7 @@ def copied(entries: Iterable[Entry | PlainEntry], distance: float) -> Iterator[b
     rows = [_BEGIN]
     for entry in entries:
         row = _plain_row(entry, distance) if type(entry) is PlainEntry else None
-        rows.append(row or _any_row(to_row(_in_full(entry), distance)))
+        rows.append(row or _any_row(to_row(in_full(entry), distance)))
         if len(rows) == _BLOCK:
             yield b"".join(rows)
             rows = []
@@ -126,10 +126,6 @@ def _usual(
         _fields((*between, ("text", summary), ("text", "none"))),
         _fields(after),
     )
-
-
-def _in_full(entry: Entry | PlainEntry) -> Entry:
-    return entry.entry() if isinstance(entry, PlainEntry) else entry
 
 
 def _any_row(row: Row) -> bytes:

@@ -237,11 +237,9 @@ class MetadataBackend(ABC):
 
     def put_prepared(self, prepared: Iterable[Entry | PlainEntry]) -> list[Entry]:
         """`put_entries` of entries of which some are said in short, as for `put_plain`."""
-        from cacheness.backends.plain_entry import PlainEntry
+        from cacheness.backends.plain_entry import in_full
 
-        return self.put_entries(
-            one.entry() if isinstance(one, PlainEntry) else one for one in prepared
-        )
+        return self.put_entries(map(in_full, prepared))
 
     def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
         """The entries that there are, by key."""

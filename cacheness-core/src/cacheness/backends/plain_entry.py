@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cacheness.entry import Entry
 
-__all__ = ["PlainEntry"]
+__all__ = ["PlainEntry", "in_full"]
 
 
 class PlainEntry(NamedTuple):
@@ -34,11 +34,12 @@ class PlainEntry(NamedTuple):
     object_type: str
     summary: str
 
-    def entry(self) -> Entry:
-        """The entry that is meant."""
+    def entry(self, **details: Any) -> Entry:
+        """The entry that is meant, with more details if there are any."""
         from cacheness.entry import build_entry
 
         size, now, ttl = len(self.payload), self.now, self.ttl_seconds
+        details = {"ttl_seconds": ttl, "params": self.params, **details}
         return build_entry(
             namespace=self.namespace,
             cache_key=self.cache_key,
@@ -52,9 +53,13 @@ class PlainEntry(NamedTuple):
             created_at=now,
             renewed_at=now,
             accessed_at=now,
-            ttl_seconds=ttl,
             expires_at=None if ttl is None else now + ttl,
-            params=self.params,
             object_type=self.object_type,
             summary=self.summary,
+            **details,
         )
+
+
+def in_full(entry: Entry | PlainEntry) -> Entry:
+    """The entry, or the one that is meant."""
+    return entry.entry() if isinstance(entry, PlainEntry) else entry

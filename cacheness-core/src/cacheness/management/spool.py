@@ -7,7 +7,7 @@ import pickle
 from operator import attrgetter
 from tempfile import TemporaryFile
 
-from cacheness.backends.plain_entry import PlainEntry
+from cacheness.backends.plain_entry import PlainEntry, in_full
 from cacheness.entry import Entry, build_entry
 
 TYPE_CHECKING = False
@@ -72,7 +72,7 @@ class EntrySpool:
 
     def entries(self) -> Iterator[Entry]:
         """All of them, each at its length."""
-        return (entry.entry() if isinstance(entry, PlainEntry) else entry for entry in self)
+        return map(in_full, self)
 
     def __iter__(self) -> Iterator[Entry | PlainEntry]:
         if self._file is not None:
