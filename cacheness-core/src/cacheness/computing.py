@@ -19,7 +19,7 @@ from cacheness.errors import (
 from cacheness.keys.encoding import params_key
 from cacheness.management.details import checked_details
 from cacheness.naming import checked_age, checked_key, entry_name
-from cacheness.outcomes import KEPT, MISS, UNSET
+from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
 from cacheness.reader import is_current
 from cacheness.switch import is_off
 
@@ -169,10 +169,11 @@ class Computation:
             stored = engine.backend.find(self._key)
             if stored is None or not is_current(stored, self._prefix, self._age):
                 return MISS
-            return engine.reader.read(self._key, self._prefix, self._age, None, first=stored)
+            value = engine.reader.read(self._key, self._prefix, self._age, None, first=stored)
         except CachenessError as error:
             self._failed(error)
             return KEPT
+        return self.look() if value is OVERTAKEN else value
 
     def keep(self, looked: Any, result: object, seconds: float) -> None:
         """Store the result, unless what was found is not to be replaced."""

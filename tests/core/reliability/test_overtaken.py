@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import time
 import warnings
 
 import numpy as np
 import pytest
 
-from cacheness import CorruptionWarning, UnifiedCache
+from cacheness import CorruptionWarning, UnifiedCache, cached
 from cacheness.integrity.integrity import collect_garbage, verify_integrity
 
 OLD, NEW = np.zeros(20_000), np.ones(20_000)
@@ -81,6 +82,55 @@ def test_a_reader_that_is_overtaken_reads_again(tmp_path, backend, way, overtake
         standing = other.get("k")
         assert standing is None if gone else (standing == NEW).all()
         assert other.verify_integrity().counts == {}
+
+
+def when_first_called(owner, name, act):
+    """Have something done right before the first call of a method."""
+    inner, done = getattr(owner, name), []
+
+    def first(*arguments, **options):
+        if not done:
+            done.append(name)
+            act()
+        return inner(*arguments, **options)
+
+    setattr(owner, name, first)
+    return done
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_who_looks_again_before_it_computes_is_overtaken(tmp_path, backend):
+    with (
+        UnifiedCache(tmp_path, metadata_backend=backend) as cache,
+        UnifiedCache(tmp_path, metadata_backend=backend) as other,
+    ):
+        when_first_called(cache.engine.flights, "hold", lambda: other.put(OLD, "k"))
+        overtaken = when_first_called(cache.engine.blobs(), "_open", lambda: replace(other))
+
+        value = cache.get_or_compute(lambda: pytest.fail("it was computed"), "k")
+
+        assert overtaken
+        assert (value == NEW).all()
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_who_is_served_a_stale_result_is_overtaken(tmp_path, backend):
+    with (
+        UnifiedCache(tmp_path, metadata_backend=backend) as cache,
+        UnifiedCache(tmp_path, metadata_backend=backend) as other,
+    ):
+
+        @cached(cache=cache, ttl_seconds=60, stale_seconds=3600, code="off")
+        def compute():
+            return OLD
+
+        compute()
+        key = compute.cache_key()
+        assert cache.engine.backend.update_fields(key, {"expires_at": time.time() - 1})
+        overtaken = when_first_called(cache.engine.blobs(), "_open", lambda: other.put(NEW, key))
+
+        assert (compute() == NEW).all()
+        assert overtaken
 
 
 def unlink(path):

@@ -10,7 +10,7 @@ from cacheness.backends.shapes import stored_payload
 from cacheness.calls.base import Miss
 from cacheness.errors import CachenessError
 from cacheness.forks import renew_in_child
-from cacheness.outcomes import KEPT, MISS, UNSET
+from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
 from cacheness.switch import is_off
 
 TYPE_CHECKING = False
@@ -39,6 +39,8 @@ def read_stale(calls: Calls, key: str, window: float) -> Any:
     except (CachenessError, OSError) as error:
         calls.unread(key, error)
         return nothing
+    if value is OVERTAKEN:  # by one that was computed meanwhile
+        return calls.read(key)
     if value is MISS or value is KEPT:
         return nothing
     calls.hits += 1
