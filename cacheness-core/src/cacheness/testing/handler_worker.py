@@ -129,6 +129,8 @@ def read_payload(
 ) -> None:
     """Read the bytes as a payload; errors are welcome."""
     path = os.path.join(folder, f"damaged{loaded.extension}")
+    with suppress(OSError):
+        os.unlink(path)  # cut short, it would end a process that has it mapped still
     with open(path, "wb") as file:
         file.write(payload)
     _, getting = contexts({})

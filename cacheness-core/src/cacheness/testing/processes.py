@@ -33,7 +33,7 @@ def in_fresh_process(code: str, *arguments: str, stdin: str = "") -> str:
         env=_environment(),
     )
     if done.returncode != 0:
-        raise AssertionError(f"a fresh process failed: {done.stderr}")
+        raise AssertionError(f"a fresh process ended with {done.returncode}: {done.stderr}")
     return done.stdout
 
 
@@ -75,7 +75,8 @@ class Answering:
         answering.cache_clear()  # the next question starts another
         self._process.communicate()
         self._errors.seek(0)
-        raise AssertionError(f"a fresh process failed: {self._errors.read()}")
+        code = self._process.returncode
+        raise AssertionError(f"a fresh process ended with {code}: {self._errors.read()}")
 
     def close(self) -> None:
         """End the process."""
