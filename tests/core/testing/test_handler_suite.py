@@ -307,7 +307,7 @@ DEFECTS: list[tuple[type[Handler], str, str]] = [
     (IgnoresOlderVersions, "every_older_version_is_read", r"older\(\); missing: \[1\]"),
     (Unpickles, "reading_runs_no_code_of_the_bytes", "never unpickles"),
     (AllocatesWhatTheFileSays, "reading_damaged_bytes_fails_or_gives_a_value", "MiB"),
-    (CrashesOnDamage, "reading_damaged_bytes_fails_or_gives_a_value", "fresh process failed"),
+    (CrashesOnDamage, "reading_damaged_bytes_fails_or_gives_a_value", "fresh process ended with"),
     (ViewsSomethingElse, "a_view_shows_what_was_put", "as a view"),
     (HashesAddresses, "equal_objects_make_equal_keys", "feed no addresses"),
     (HashesByProcess, "keys_are_the_same_in_every_process", r"no hash\(\)"),
