@@ -338,7 +338,7 @@ def series(draw):
 
 
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-many = settings(few, max_examples=600)
+many = settings(few, max_examples=150)
 
 
 def same_types(found, stored):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 import warnings
 
@@ -129,8 +130,13 @@ def test_who_is_served_a_stale_result_is_overtaken(tmp_path, backend):
         assert cache.engine.backend.update_fields(key, {"expires_at": time.time() - 1})
         overtaken = when_first_called(cache.engine.blobs(), "_open", lambda: other.put(NEW, key))
 
-        assert (compute() == NEW).all()
-        assert overtaken
+        try:
+            assert (compute() == NEW).all()
+            assert overtaken
+        finally:
+            for thread in threading.enumerate():
+                if thread.name == "cacheness-refresh":
+                    thread.join()
 
 
 def unlink(path):
