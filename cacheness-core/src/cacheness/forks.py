@@ -84,8 +84,14 @@ def _name_of(frame: FrameType) -> str:
 
 def _after_fork() -> None:
     _give_up_imports()
+    errors = []
     for owner in list(_owners):
-        owner.after_fork()
+        try:
+            owner.after_fork()
+        except Exception as error:  # noqa: BLE001  # a lock that stays locked would be worse
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def _give_up_imports() -> None:
