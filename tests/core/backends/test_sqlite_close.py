@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cacheness import CacheClosedError, UnifiedCache
-from cacheness.backends.sqlite_connections import _left
+from cacheness.backends.sqlite_held import _left
 from cacheness.backends.statements import Alone, statements_of_this_thread
 
 CLOSED_IN_THE_MIDDLE = """

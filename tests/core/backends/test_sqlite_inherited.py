@@ -226,3 +226,26 @@ def test_a_child_lets_go_of_what_an_interrupt_came_through(cache):
 
     assert forked(lambda: open_files(cache)) == []
     assert kept[0].fetchone() == (1,)
+
+
+def test_no_account_is_kept_of_connections_that_are_closed(cache):
+    cache.put([0], "a")
+    connections = connections_of(cache)
+    known = len(connections._connections)
+    for _ in range(5):
+        connection = connections.open()
+        assert len(connections._connections) == known + 1
+        connection.close()
+        connections.forget(connection)
+    assert len(connections._connections) == known
+
+
+def test_no_account_is_kept_of_connections_that_could_not_be_set_up(cache):
+    cache.put([0], "a")
+    with open(f"{cache.config.cache_dir}/metadata.sqlite3", "r+b") as file:
+        file.write(b"no database")
+    connections = connections_of(cache)
+    for _ in range(5):
+        with pytest.raises(BackendUnavailableError):
+            connections.open()
+    assert len(connections._opener.begun) <= 1

@@ -3,22 +3,16 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sqlite3
 import sys
 from _thread import RLock, _local
-from functools import partial
 from operator import attrgetter
-from stat import S_ISREG
 from weakref import finalize
 
-from cacheness.backends.statements import (
-    Alone,
-    is_pausing,
-    let_parent_go_on,
-    statements_of_this_thread,
-)
+from cacheness.backends.sqlite_held import Held, close_all
+from cacheness.backends.sqlite_opening import Opener
+from cacheness.backends.statements import is_pausing, statements_of_this_thread
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
 from cacheness.forks import renew_in_child
 
@@ -30,7 +24,6 @@ if TYPE_CHECKING:
     from cacheness.backends.sqlite_journal import Journal
     from cacheness.backends.sqlite_token import ChangeWatch
     from cacheness.backends.sqlite_transaction import Transaction
-    from cacheness.backends.statements import Statements
 
     Row: TypeAlias = tuple[Any, ...]
     Execute: TypeAlias = Callable[..., sqlite3.Cursor]
@@ -39,30 +32,10 @@ __all__ = ["SCHEMA_VERSION", "Connections", "is_busy"]
 
 SCHEMA_VERSION = 1
 
-_MAPPED = 0x7FFF0000 if sys.maxsize > 2**32 else 0
-"""Bytes of the file that are read in place, the most that SQLite takes: a get among a
-million entries then costs 1.2 times one among a thousand, not twice that."""
-
 _CLOSED = {("Cannot operate on a closed database.",), ("Cannot operate on a closed cursor.",)}
 _ROWCOUNT = attrgetter("rowcount")
 _FIRST_PAGES = 100
 """Pages after which a process looks at the log that it found."""
-
-_left: list[tuple[str, Held]] = []
-"""Connections that were in use when their cache was closed, with their files."""
-
-
-class Held:
-    """A connection, the mark of its thread, and the cursors of it that are not in use."""
-
-    __slots__ = ("connection", "cursors", "inside")
-
-    def __init__(
-        self, connection: sqlite3.Connection, inside: Statements, cursors: list[sqlite3.Cursor]
-    ) -> None:
-        self.connection = connection
-        self.inside = inside
-        self.cursors = cursors
 
 
 class Connections:
@@ -88,6 +61,9 @@ class Connections:
         self.timeout = timeout
         self.read_only = read_only
         self._durable = durable
+        self._opener = Opener(
+            path, timeout=timeout, durable=durable, read_only=read_only, journal=journal
+        )
         self.indexed: set[str] = set()
         """The fields that are known to have an index, see `sqlite_indexes`."""
         self._pages_left = _FIRST_PAGES
@@ -96,8 +72,6 @@ class Connections:
         self._lock = RLock()
         self._connections: dict[int, Held] = {}
         self._ended: list[int] = []
-        self._opened: list[sqlite3.Connection] = []
-        """The connections that are being set up."""
         self._own_connections()
         self._closed = False
         renew_in_child(self)
@@ -360,14 +334,16 @@ class Connections:
                 if self._closed:
                     raise CacheClosedError("the cache is closed")
                 local = self.local  # which a close replaces
-                before = self._identity()
+                before = self._opener.identity()
                 self._check_inherited(before)
-                connection = self.open(displaced)
-                identity = before or self._identity()
+                connection = self._opener.open(displaced)
+                identity = before or self._opener.identity()
                 cursors = [] if type(connection) is sqlite3.Connection else _unkept()
                 self._close_those_of_ended_threads()
                 self._connections[id(connection)] = Held(connection, inside, cursors)
-                self._opened.clear()
+                self._opener.begun.clear()
+        except sqlite3.Error as error:
+            raise self.failure(error) from error
         finally:
             inside.depth = outside
         local.displaced, local.identity = displaced, identity
@@ -377,100 +353,23 @@ class Connections:
         finalize(local.thread, self._ended.append, id(connection)).atexit = False
         return local
 
-    def open(self, displaced: list[object]) -> sqlite3.Connection:
-        """Open a connection that is the caller's; what a put replaces goes to the list."""
-        if self.read_only and self._is_unchanging() and os.path.exists(self.path):
-            from cacheness.backends.sqlite_unchanging import Unchanging
+    def open(self) -> sqlite3.Connection:
+        """A connection that is the caller's, who closes it and then has it forgotten.
 
-            unchanging: Any = Unchanging(self.path, lambda: self._open_anew(displaced))
-            return unchanging  # type: ignore[no-any-return]  # stands for a connection
-        return self._open(displaced)
-
-    def _open_anew(self, displaced: list[object]) -> sqlite3.Connection:
-        connection = self._open(displaced)
-        self._opened.remove(connection)  # it locks nothing, as the file never changes
-        return connection
-
-    def _open(self, displaced: list[object]) -> sqlite3.Connection:
-        """As `open`.
-
-        What is replaced goes there by a function that is none of Python's: in one of those an
-        interrupt can come, which SQLite would replace by an error of its own.
+        Until then the caller is inside a statement, as it says at the beginning.
         """
-        _check_files(self.path)
-        try:
-            connect = partial(
-                sqlite3.connect,
-                uri=True,
-                timeout=self.timeout,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            # Opened and noted by one call of C: a fork comes before both or after both.
-            self._opened.extend(map(connect, (self._uri(),)))
-            connection = self._opened[-1]
+        with self._lock:
             try:
-                self._set_up(connection)
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.Error as error:
-            raise self.failure(error) from error
-        connection.create_function("displaced", 1, displaced.append)
+                connection = self._opener.open([])
+            except sqlite3.Error as error:
+                raise self.failure(error) from error
+            self._connections[id(connection)] = Held(connection, statements_of_this_thread(), [])
+            self._opener.begun.clear()
         return connection
 
-    def _set_up(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA trusted_schema = OFF")  # the file may be anybody's work
-        if self.journal == "rollback":
-            self._set_up_rollback(connection)
-            return
-        if _MAPPED:
-            connection.execute(f"PRAGMA mmap_size = {_MAPPED}")
-        if not self.read_only:
-            self._set_up_commits(connection)
-            if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-                from cacheness.backends.sqlite_guard import return_to_log
-
-                return_to_log(connection, self.path)
-        connection.execute("PRAGMA busy_timeout = 0")  # from here on `Turns` does the waiting
-
-    def _set_up_commits(self, connection: sqlite3.Connection) -> None:
-        synchronous = "FULL" if self._durable else "NORMAL"
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-
-    def _set_up_rollback(self, connection: sqlite3.Connection) -> None:
-        """Nothing is mapped then: what another machine writes would not be seen."""
-        from cacheness.backends.sqlite_journal import use_rollback, wait_up_to
-
-        connection.execute("PRAGMA mmap_size = 0")
-        if not self.read_only:
-            use_rollback(connection)
-            wait_up_to(connection, self.timeout)
-            self._set_up_commits(connection)
-        wait_up_to(connection, min(self.timeout, 1.0))
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def _uri(self) -> str:
-        path = self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        if not self.read_only:
-            return f"file:{path}"
-        return f"file:{path}?{'immutable=1' if self._is_unchanging() else 'mode=ro'}"
-
-    def _is_unchanging(self) -> bool:
-        """Whether it has to be opened as a file that never changes.
-
-        A directory that can't be written can't hold the shared memory that WAL readers
-        need; without a log there is nothing to share.
-        """
-        writable = os.access(os.path.dirname(self.path), os.W_OK)
-        return not writable and not os.path.exists(f"{self.path}-wal")
+    def forget(self, connection: sqlite3.Connection) -> None:
+        """Take no more account of one that its caller has closed."""
+        self._connections.pop(id(connection), None)
 
     def _close_those_of_ended_threads(self) -> None:
         while self._ended:
@@ -491,9 +390,10 @@ class Connections:
         """In a child: close the parent's connections; each thread opens its own."""
         self._finalizer.detach()
         local, mine = self.local, statements_of_this_thread()
-        inherited = [*self._connections.values(), *(Held(o, mine, []) for o in self._opened)]
+        begun = (Held(one, mine, []) for opened in self._opener.begun for one in opened)
+        inherited = [*self._connections.values(), *begun]
         self.local, self._connections, self._lock = _local(), {}, RLock()
-        self._ended, self._opened = [], []
+        self._ended, self._opener.begun = [], []
         self._own_connections()
         if not inherited:
             return
@@ -518,7 +418,7 @@ class Connections:
 
         Not at exit, when buffered hits are still to be written.
         """
-        self._finalizer = finalize(self, _close, self.path, self._connections)
+        self._finalizer = finalize(self, close_all, self.path, self._connections)
         self._finalizer.atexit = False
 
     # --- the file ---------------------------------------------------------------------
@@ -585,54 +485,3 @@ class _Thread:
     """Lives as long as a thread that has a connection."""
 
     __slots__ = ("__weakref__",)
-
-
-def _close(path: str, connections: dict[int, Held]) -> None:
-    """Close them, but for those that are still in use: these are closed another time."""
-    if not connections:
-        return
-    with Alone():
-        while connections:
-            _left.append((path, connections.popitem()[1]))
-        _close_left()
-
-
-def _close_left() -> None:
-    mine = statements_of_this_thread()
-    for left in list(_left):
-        held = left[1]
-        if held.inside is mine or not held.inside.depth:
-            _left.remove(left)
-            held.connection.close()
-
-
-def _after_fork() -> None:
-    """In a child, after each `Connections.after_fork`."""
-    try:
-        while _left:
-            from cacheness.backends.sqlite_inherited import close_inherited
-
-            path, held = _left.pop()
-            close_inherited(path, [held])
-        if inherited := sys.modules.get("cacheness.backends.sqlite_inherited"):
-            inherited.close_rest()
-    finally:
-        let_parent_go_on()
-
-
-atexit.register(_close_left)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _check_files(path: str) -> None:
-    """Have whatever is unusual about the files that SQLite will open looked at first."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        try:
-            mode = os.lstat(path + suffix).st_mode
-        except OSError:
-            continue
-        if not S_ISREG(mode) or suffix == "-journal":
-            from cacheness.backends.sqlite_guard import check_file
-
-            check_file(path + suffix)

@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cacheness.backends.sqlite_connections import Held
+    from cacheness.backends.sqlite_held import Held
 
 __all__ = ["close_inherited", "close_rest", "lost"]
 

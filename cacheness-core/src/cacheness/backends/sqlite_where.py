@@ -44,8 +44,11 @@ def query_where(
         .order_by(entries.c.created_at, entries.c.cache_key)
     )
 
+    opened: list[sqlite3.Connection] = []
+
     def open_connection() -> sqlite3.Connection:
-        connection = connections.open([])
+        connection = connections.open()
+        opened.append(connection)
         chosen.register(connection)
         return connection
 
@@ -59,7 +62,9 @@ def query_where(
     except exc.SQLAlchemyError as error:
         raise _failure(connections, expression, error) from error
     finally:
-        inside.depth = outside
+        inside.depth = outside  # first: an interrupt may keep what follows from being called
+        for one in opened:
+            connections.forget(one)
 
 
 def _as_text(chosen: Selection) -> Any:
