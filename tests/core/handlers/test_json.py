@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from cacheness.errors import CannotHandleError
 from cacheness.handlers.json import JsonHandler
+from cacheness.handlers.json_bytes import plain_json
+from cacheness.handlers.json_check import check_json
 from cacheness.handlers.json_text import _Decoder, decode_with_json
 
 HANDLER = JsonHandler()
@@ -218,6 +220,39 @@ def test_a_process_that_reads_little_never_imports_orjson(reads, imported):
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert output.strip() == imported
+
+
+class _Colour(str, enum.Enum):
+    RED = "red"
+
+
+class _Name(str):
+    __slots__ = ()
+
+
+_SHARED = [1]
+_ODD = st.sampled_from(
+    [math.nan, math.inf, (), (1,), _Colour.RED, _Name("n"), date(2026, 1, 1), uuid.UUID(int=0)]
+    + [b"", {1}, _SHARED, {1: 2}, OrderedDict(a=1), {_Name("a"): 1}, {"a": (1,)}, {None: 1}, None]
+)
+
+
+@given(
+    st.recursive(
+        SCALARS | _ODD,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+        max_leaves=6,
+    ).filter(HANDLER.can_handle)
+)
+def test_the_quick_look_takes_what_the_thorough_one_takes(value):
+    try:
+        check_json(value)
+    except CannotHandleError:
+        with pytest.raises(CannotHandleError):
+            plain_json(value)
+    else:
+        payload = plain_json(value)
+        assert payload is None or identical(json.loads(payload), value)
 
 
 def test_it_is_described_in_a_line():

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from cacheness.errors import CannotHandleError
 from cacheness.handlers.base import BufferHandler
-from cacheness.handlers.json_check import JSON_TYPES, check_json
 from cacheness.handlers.json_text import DECODER, decode_with_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from cacheness.handlers.base import HandlerContext
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonHandler"]
 
-_WORTH_FITTING = 16 << 10
+_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
 
 
 class JsonHandler(BufferHandler):
@@ -32,31 +30,30 @@ class JsonHandler(BufferHandler):
     extension = ".json"
     data_only = True
 
+    _plain: Callable[[Any], bytes | None] | None = None
+    """`plain_json`, once something was put: a process that only reads does without orjson."""
+
     def can_handle(self, obj: object) -> bool:
-        return type(obj) in JSON_TYPES
+        return type(obj) in _TYPES
 
     def dumps(self, obj: Any, context: HandlerContext) -> tuple[Iterable[Buffer], dict[str, Any]]:
-        check_json(obj)
-        import orjson
+        from cacheness.handlers.json_bytes import json_of
 
-        try:
-            return (_fitted(orjson.dumps(obj)),), {}
-        except TypeError:
-            # An integer of more than 64 bits, or half a surrogate pair.
-            return (_encode_with_json(obj),), {"decoder": "json"}
+        payload, metadata = json_of(obj)
+        return (payload,), metadata
 
     def dumps_plain(self, obj: Any) -> bytes | None:
         """[hot] All of the payload, where `loads` needs no metadata with it; else None.
 
         The core asks for it before it makes a context for `dumps`.
         """
-        check_json(obj)
-        import orjson
+        return (self._plain or self._imported())(obj)
 
-        try:
-            return _fitted(orjson.dumps(obj))
-        except TypeError:
-            return None
+    def _imported(self) -> Callable[[Any], bytes | None]:
+        from cacheness.handlers.json_bytes import plain_json
+
+        self._plain = plain_json
+        return plain_json
 
     def loads(
         self, buffer: memoryview, metadata: Mapping[str, Any], context: HandlerContext
@@ -68,25 +65,3 @@ class JsonHandler(BufferHandler):
     def describe(self, obj: Any) -> str:
         kind = type(obj).__name__
         return f"{kind} of {len(obj)}" if isinstance(obj, (dict, list, str)) else kind
-
-
-def _fitted(payload: bytes) -> bytes:
-    """[hot] The same in memory of its own size, for 0.06 µs: orjson takes 4 KiB more for each.
-
-    Whoever keeps it would keep these, such as the memory backend.
-    """
-    return b"%b" % payload if len(payload) < _WORTH_FITTING else payload
-
-
-def _encode_with_json(obj: Any) -> bytes:
-    import json
-
-    try:
-        text = json.dumps(obj, separators=(",", ":"))
-        # Two halves of a surrogate pair that stand side by side come back as one character.
-        exact = json.loads(text) == obj
-    except (ValueError, RecursionError) as error:
-        raise CannotHandleError(f"JSON can't keep it: {error}") from error
-    if not exact:
-        raise CannotHandleError("a string that JSON would change")
-    return text.encode("ascii")

@@ -11,20 +11,40 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["JSON_TYPES", "check_json"]
-
-JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
-"""The types, themselves and not their subclasses."""
+__all__ = ["check_json", "is_shallow"]
 
 _CONTAINERS = frozenset({dict, list})
-_EASY = JSON_TYPES - _CONTAINERS - {float}
-_FLOATS = {float}
+_STR = frozenset({str})
+_FLOATS = frozenset({float})
+_FLAT = frozenset({str, int, float, bool, type(None)})
+_EASY = _FLAT - _FLOATS
 _LONG = 64
 _DEEPEST = 250  # levels of lists and dicts; orjson writes 254
 
 
+def is_shallow(obj: Any) -> bool:
+    """[hot] Whether JSON is sure to keep a value, but for floats that are not finite.
+
+    Looked at by loops in C, of `check_json`'s 3 µs within a put this takes 1. True only where
+    there is at most one list in a list or dict, so that none occurs twice.
+    """
+    kind = type(obj)
+    if kind is dict:
+        if not _STR.issuperset(map(type, obj)):
+            return False
+        values = obj.values()
+    elif kind is list:
+        values = obj
+    else:
+        return kind in _FLAT
+    if _FLAT.issuperset(map(type, values)):
+        return True
+    inner = [value for value in values if type(value) not in _FLAT]
+    return len(inner) == 1 and type(inner[0]) is list and _FLAT.issuperset(map(type, inner[0]))
+
+
 def check_json(obj: Any) -> set[int]:
-    """[hot] Make sure that JSON keeps a value of one of `JSON_TYPES`.
+    """Make sure that JSON keeps a dict, a list or one of what may stand in them.
 
     A dict of three fields takes 0.8 µs, a million numbers 30 ms. Integers of more than 64
     bits and halves of surrogate pairs pass; orjson refuses them.
@@ -56,7 +76,7 @@ def check_json(obj: Any) -> set[int]:
 
 
 def _check_values(container: Any, inner: list[Any]) -> None:
-    """[hot] Check all but the containers in a container, and add these to ``inner``."""
+    """Check all but the containers in a container, and add these to ``inner``."""
     values = container
     if type(container) is dict:
         for key in container:
@@ -81,4 +101,4 @@ def _check_values(container: Any, inner: list[Any]) -> None:
 def _is_plain(values: list[Any]) -> bool:
     """Whether JSON keeps all values of a long list, looked at by loops in C."""
     kinds = set(map(type, values))
-    return kinds <= _EASY or (kinds == _FLOATS and all(map(isfinite, values)))
+    return kinds <= _EASY or (kinds <= _FLOATS and all(map(isfinite, values)))
