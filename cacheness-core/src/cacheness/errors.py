@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 __all__ = [
     "BackendUnavailableError",
     "BlobCorruptedError",
@@ -96,4 +94,6 @@ class SecurityWarning(CachenessWarning):
 
 def warn(message: str, category: type[CachenessWarning], *, stacklevel: int = 3) -> None:
     """Give a warning on behalf of the public method that called."""
+    import warnings
+
     warnings.warn(message, category, stacklevel=stacklevel + 1)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from threading import get_ident
+from _thread import get_ident  # `threading` takes 1.3 ms of a short process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from functools import partial
+from operator import methodcaller
 from stat import S_ISREG
 
 TYPE_CHECKING = False
@@ -63,8 +63,9 @@ class Opener:
         interrupt can come, which SQLite would replace by an error of its own.
         """
         _check_files(self._path)
-        connect = partial(
-            sqlite3.connect,
+        connect = methodcaller(
+            "connect",
+            self._uri(),
             uri=True,
             timeout=self._timeout,
             isolation_level=None,
@@ -73,7 +74,7 @@ class Opener:
         opened: list[sqlite3.Connection] = []
         self.begun.append(opened)
         # Opened and noted by one call of C: a fork comes before both or after both.
-        opened.extend(map(connect, (self._uri(),)))
+        opened.extend(map(connect, (sqlite3,)))
         connection = opened[0]
         try:
             self._set_up(connection)

@@ -7,7 +7,6 @@ import sqlite3
 import sys
 
 from cacheness.backends.sqlite_connections import is_busy
-from cacheness.backends.sqlite_turns import Turns
 from cacheness.backends.statements import statements_of_this_thread
 
 TYPE_CHECKING = False
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cacheness.backends.sqlite_connections import Connections, Execute
+    from cacheness.backends.sqlite_turns import Turns
 
 __all__ = ["Transaction", "end_deserted"]
 
@@ -130,7 +130,10 @@ class Transaction:
                 # Somebody reads, which is in the way of a rollback journal only.
                 if not (is_busy(error) and self._connection.in_transaction):
                     raise
-                turns = turns or Turns(self._of.timeout)
+                if turns is None:
+                    from cacheness.backends.sqlite_turns import Turns
+
+                    turns = Turns(self._of.timeout)
                 if not turns.wait(self._inside):
                     raise
             else:

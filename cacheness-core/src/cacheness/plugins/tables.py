@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 
 from cacheness.errors import PluginWarning, warn
 
@@ -31,7 +31,8 @@ def load_target(target: Any) -> Any:
     if not isinstance(target, str):
         return target
     module, _, path = target.partition(":")
-    found: Any = import_module(module)
+    __import__(module)  # `importlib` itself takes a short process 0.6 ms
+    found: Any = sys.modules[module]
     for name in filter(None, path.split(".")):
         found = getattr(found, name)
     return found
