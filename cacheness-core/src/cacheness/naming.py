@@ -85,6 +85,8 @@ def entry_name(
         TypeError: Nothing names it, more than one thing does, or a reserved name is among
             the parameters.
     """
+    if cache_key is None and params is None and fields and RESERVED.isdisjoint(fields):
+        return fields  # as nearly always
     if fields and not RESERVED.isdisjoint(fields):
         name = min(RESERVED & fields.keys())
         raise TypeError(

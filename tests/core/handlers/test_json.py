@@ -222,7 +222,7 @@ def test_a_process_that_reads_little_never_imports_orjson(reads, imported):
     assert output.strip() == imported
 
 
-class _Colour(str, enum.Enum):
+class _Colour(enum.StrEnum):
     RED = "red"
 
 
@@ -231,9 +231,9 @@ class _Name(str):
 
 
 _SHARED = [1]
-_ODD = st.sampled_from(
-    [math.nan, math.inf, (), (1,), _Colour.RED, _Name("n"), date(2026, 1, 1), uuid.UUID(int=0)]
-    + [b"", {1}, _SHARED, {1: 2}, OrderedDict(a=1), {_Name("a"): 1}, {"a": (1,)}, {None: 1}, None]
+_REFUSED = st.sampled_from((math.nan, math.inf, (), (1,), b"", date(2026, 1, 1), uuid.UUID(int=0)))
+_ODD = _REFUSED | st.sampled_from(
+    (_Colour.RED, _Name("n"), {1}, _SHARED, {1: 2}, OrderedDict(a=1), {_Name("a"): 1}, {None: 1})
 )
 
 

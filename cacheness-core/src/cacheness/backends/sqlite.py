@@ -162,7 +162,7 @@ class SQLiteBackend(MetadataBackend):
         return self._changes.put(entry, if_absent=if_absent)
 
     def put_plain(self, plain: PlainEntry) -> Remains | None:
-        return self._changes.put_plain(plain)
+        return (self._made_changes or self._changes).put_plain(plain)
 
     def touch_entry(self, cache_key: str, prefix: str | None, *, now: float) -> bool | None:
         return self._changes.touch(cache_key, prefix, now)

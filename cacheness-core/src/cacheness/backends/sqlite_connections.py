@@ -135,14 +135,16 @@ class Connections:
         """
         displaced = self.mine().displaced
         mark = len(displaced)
+        handed: Row | None = None
         try:
             self._run(statement, values, _ROWCOUNT)
         finally:
-            handed = displaced[mark:]
-            del displaced[mark:]
+            if len(displaced) != mark:
+                # The last, where the statement had to be tried again.
+                handed = tuple(displaced[-width:])
+                del displaced[mark:]
         self.wrote(pages)
-        # The last, where the statement had to be tried again.
-        return tuple(handed[-width:]) if handed else None
+        return handed
 
     def _run(self, statement: str, values: Row, outcome: Callable[[sqlite3.Cursor], Any]) -> Any:
         """[hot] What becomes of one statement, on a cursor of this thread, as in `row`."""

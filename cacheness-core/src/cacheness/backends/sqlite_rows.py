@@ -156,12 +156,24 @@ def plain_row(plain: PlainEntry) -> tuple[str, tuple[Any, ...]]:
     Takes 2 µs, where `row_of` with the entry takes 9. Of the row that it replaces the
     statement hands out `Remains`.
     """
-    namespace, key, generation, handler, checksum, payload, distribution, now, ttl, *more = plain
+    (
+        namespace,
+        key,
+        generation,
+        handler,
+        checksum,
+        payload,
+        distribution,
+        now,
+        ttl,
+        params,
+        object_type,
+        summary,
+    ) = plain
     size = len(payload)
-    params, object_type, summary = more
-    details = {"object_type": object_type, "summary": summary}
+    details: dict[str, object] = {"object_type": object_type, "summary": summary}
     if params:
-        details = {"params": params, **details}
+        details["params"] = params
     values = (
         namespace,
         key,

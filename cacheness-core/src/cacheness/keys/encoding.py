@@ -95,13 +95,16 @@ def params_key(params: Mapping[str, object]) -> str:
     Raises:
         UnhashableParameterError: A parameter has no stable fingerprint.
     """
-    named = _named(params)
-    if named is None:
+    if type(params) is not dict or not SCALARS.issuperset(map(type, params.values())):
         return _hashed(params)
-    key = _known.get(named)
+    try:
+        exact = exact_bytes(params)
+    except ValueError:
+        return _hashed(params)  # a name of a subclass of str
+    key = _known.get(exact)
     if key is None:
         key = _hashed(params)
-        _remember(_known, named, key)
+        _remember(_known, exact, key)
     return key
 
 
@@ -111,16 +114,6 @@ def _hashed(params: Mapping[str, object]) -> str:
 
 _known: dict[bytes, str] = {}
 """Keys by the exact bytes of the parameters that they were made of."""
-
-
-def _named(params: Mapping[str, object]) -> bytes | None:
-    """[hot] Bytes that only these names with these values have; None where one is no scalar."""
-    if type(params) is dict and SCALARS.issuperset(map(type, params.values())):
-        try:
-            return exact_bytes(params)
-        except ValueError:
-            return None  # a name of a subclass of str
-    return None
 
 
 def _remember(known: dict[bytes, str], named: bytes, key: str) -> None:

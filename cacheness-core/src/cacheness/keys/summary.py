@@ -38,9 +38,22 @@ def summarise_params(
     """
     if secret:
         params = {name: value for name, value in params.items() if name not in secret}
+    value: Any
     for value in params.values():
-        if type(value) not in _SCALARS or not _is_plain(value):
-            return {name: _summary(name, value, digests) for name, value in params.items()}
+        # As `_is_plain` sees it, without a call for each.
+        kind = type(value)
+        if kind is str:
+            if len(value) <= LONGEST_TEXT and (value.isprintable() or _is_text(value)):
+                continue
+        elif kind is int:
+            if -LARGEST_INT <= value < LARGEST_INT:
+                continue
+        elif kind is float:
+            if -_INFINITY < value < _INFINITY:
+                continue
+        elif kind is bool or value is None:
+            continue
+        return {name: _summary(name, value, digests) for name, value in params.items()}
     return dict(params)
 
 

@@ -147,6 +147,7 @@ def _preparing(
     from cacheness.keys.summary import summarise_params
 
     writer, ttl = engine.writer, details["ttl_seconds"]
+    plain_entry = writer.small.plain_entry
 
     def at_length(key: str, obj: object, named: Mapping[str, object] | None) -> Entry | None:
         of_this = {**details, "params": summarise_params(named, secret)} if named else details
@@ -155,7 +156,7 @@ def _preparing(
     def in_short(
         key: str, obj: object, named: Mapping[str, object] | None
     ) -> Entry | PlainEntry | None:
-        return writer.prepare_plain(key, obj, named, ttl, secret) or at_length(key, obj, named)
+        return plain_entry(key, obj, named, ttl, secret) or at_length(key, obj, named)
 
     said_more = handler or compressor or options or details.keys() != {"ttl_seconds"}
     return at_length if said_more else in_short

@@ -102,9 +102,10 @@ class HitBuffer:
     def settle(self) -> None:
         """Write what has waited for long."""
         waiting = self.reads or self._misses
-        now = time()
-        if (waiting and now - waiting[0][1] > _LONGEST) or self._counted.is_full(now):
-            self.flush()
+        if waiting or self._counted.number:
+            now = time()
+            if (waiting and now - waiting[0][1] > _LONGEST) or self._counted.is_full(now):
+                self.flush()
 
     def flush(self) -> None:
         """Write what was collected; it is dropped where the store is out of reach."""
@@ -135,18 +136,18 @@ class HitBuffer:
 class _Counted:
     """Reads by key."""
 
-    __slots__ = ("_counts", "_last", "_number", "_since")
+    __slots__ = ("_counts", "_last", "_since", "number")
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._last: dict[str, float] = {}
-        self._number = 0
+        self.number = 0
         self._since = 0.0
 
     def add(self, reads: list[tuple[str, float]]) -> None:
-        if reads and not self._number:
+        if reads and not self.number:
             self._since = reads[0][1]
-        self._number += len(reads)
+        self.number += len(reads)
         counts = self._counts
         for cache_key, at in reads:
             self._last[cache_key] = at
@@ -154,8 +155,8 @@ class _Counted:
 
     def is_full(self, now: float) -> bool:
         """Whether they are to be written, as they are many, of many keys, or old."""
-        return self._number > 0 and (
-            self._number >= _MOST or len(self._counts) >= _FULL or now - self._since > _LONGEST
+        return self.number > 0 and (
+            self.number >= _MOST or len(self._counts) >= _FULL or now - self._since > _LONGEST
         )
 
     def hits(self) -> dict[str, tuple[int, float]]:

@@ -37,6 +37,8 @@ class Upkeep:
             config.inline_bytes,
             self._free if self.is_bounded else None,
         )
+        self.goes_unnoticed = self._space.goes_unnoticed
+        """Whether a small payload may be stored without `before_writing` and `admits`."""
 
     def before_writing(self, key: str, obj: object) -> None:
         """See that there is space for the payload, as far as its size is known.
@@ -67,13 +69,6 @@ class Upkeep:
             return False
         self._space.after(key, stored_bytes, own_file=own_file)
         return True
-
-    def goes_unnoticed(self, stored_bytes: int) -> bool:
-        """[hot] Whether a small payload may be stored without a look at the disk.
-
-        It then stands for `before_writing` and `admits`.
-        """
-        return self._space.goes_unnoticed(stored_bytes)
 
     def make_room(self, stored_bytes: int) -> None:
         """Remove what the bounds ask for after a put of so many bytes."""
