@@ -49,7 +49,6 @@ OURS_AT_A_HIT = {
     "cacheness.handlers",
     "cacheness.handlers.base",
     "cacheness.handlers.json",
-    "cacheness.handlers.json_check",
     "cacheness.handlers.json_text",
     "cacheness.keys",
     "cacheness.keys.encoding",
@@ -152,7 +151,9 @@ assert UnifiedCache({str(tmp_path)!r}).get("k") == {{"score": 0.93}}
     )
 
     imported = set(done.stdout.split())
-    assert imported.isdisjoint({"dataclasses", "inspect", "json", "orjson", "re", "typing"})
+    assert imported.isdisjoint(
+        {"dataclasses", "inspect", "json", "orjson", "re", "threading", "typing"}
+    )
     assert "cacheness.backends.sqlite_hits" in imported
     with UnifiedCache(tmp_path) as cache:
         assert cache.get_entry("k").hits == 1
