@@ -107,19 +107,13 @@ def server_directory() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(
-    scope="session",
-    params=[
-        "own",
-        pytest.param(
-            "debian-15",
-            marks=[
-                pytest.mark.slow,
-                pytest.mark.skipif(not DEBIAN.exists(), reason="no Debian PostgreSQL 15 here"),
-            ],
-        ),
-    ],
+OF_DEBIAN = (
+    pytest.mark.slow,
+    pytest.mark.skipif(not DEBIAN.exists(), reason="no Debian PostgreSQL 15 here"),
 )
+
+
+@pytest.fixture(scope="session", params=["own", pytest.param("debian-15", marks=OF_DEBIAN)])
 def url(request: pytest.FixtureRequest, server_directory: Path) -> Iterator[str]:
     """Where the session's server is."""
     given = os.environ.get("CACHENESS_TEST_POSTGRES_URL")

@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import time
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 
@@ -65,7 +67,9 @@ class Pair:
         self._pg_ctl("promote")
 
     def stop(self) -> None:
-        self.primary.stop()
+        # Where a test has stopped it, the library takes it for one that resists, and looks for it.
+        with suppress(psutil.NoSuchProcess):
+            self.primary.stop()
         self._pg_ctl("stop", "-m", "fast")
 
     def _pg_ctl(self, *arguments: object) -> None:

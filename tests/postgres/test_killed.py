@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.core.reliability.workloads import LARGE, SMALL
+from tests.postgres.conftest import OF_DEBIAN
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,8 +42,18 @@ CASES = [
 ]
 
 
+ALSO_ON_AN_OLDER_SERVER = {"Create", "PutBatch", "Compute", "Repair"}
+"""Every way of writing: making tables, COPY, single flight, removals."""
+
+ON = [("own", *case) for case in CASES] + [
+    pytest.param("debian-15", *case, marks=OF_DEBIAN)
+    for case in CASES
+    if case[0] in ALSO_ON_AN_OLDER_SERVER
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "size", "blobs"), CASES)
+@pytest.mark.parametrize(("url", "name", "size", "blobs"), ON, indirect=["url"])
 def test_any_change_killed_at_any_step(
     url: str,
     schema: str,

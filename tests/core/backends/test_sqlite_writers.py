@@ -89,6 +89,7 @@ def test_a_writer_that_waits_too_long_says_what_to_do(writer, tmp_path, change):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_who_waits_for_a_turn_keeps_nobody_from_forking(backend, writer, monkeypatch):
+    backend._connections.timeout = 30  # five forks take seconds on a busy machine
     monkeypatch.setattr(statements, "_LONGEST_WAIT", 60.0)
     errors = []
 
