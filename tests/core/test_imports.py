@@ -30,6 +30,7 @@ OURS_AT_A_HIT = {
     "cacheness.backends",
     "cacheness.backends.base",
     "cacheness.backends.sqlite",
+    "cacheness.backends.sqlite_compiling",
     "cacheness.backends.sqlite_connections",
     "cacheness.backends.sqlite_held",
     "cacheness.backends.sqlite_kept",

@@ -41,7 +41,7 @@ def test_the_index_tells_what_sqlite_tells(cache):
     write(cache, 100)
     length, waiting = log_of(connections.watch().descriptor)
 
-    _, pages, written = connections.connection().execute("PRAGMA wal_checkpoint").fetchone()
+    ((_, pages, written),) = connections.tell("PRAGMA wal_checkpoint")
 
     assert length == waiting == pages == written > 100
     assert log_of(connections.watch().descriptor) == (length, 0)
@@ -59,7 +59,7 @@ def test_a_long_log_is_written_back(cache, checkpoints, tmp_path):
 def test_a_log_that_was_long_is_no_reason_to_write_back_a_short_one(cache, checkpoints):
     write(cache, 3000)
     connections = cache.engine.backend._connections
-    connections.connection().execute("PRAGMA wal_checkpoint").fetchall()
+    connections.tell("PRAGMA wal_checkpoint")
     checkpoints.clear()
 
     write(cache, 1400, "another")

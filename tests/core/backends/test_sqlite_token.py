@@ -66,16 +66,17 @@ def test_another_connection_of_this_process_is_noticed(backend, tmp_path):
     another.close()
 
 
+CHANGE = "UPDATE notes SET value = value + 1 WHERE name = 'number'"
 STEPS = (
-    "UPDATE changes SET number = number + 1",
+    CHANGE,
     "PRAGMA wal_checkpoint(PASSIVE)",
-    "UPDATE changes SET number = number + 1",
+    CHANGE,
     "PRAGMA wal_checkpoint(RESTART)",
-    "UPDATE changes SET number = number + 1",
+    CHANGE,
     "PRAGMA wal_checkpoint(TRUNCATE)",
-    "UPDATE changes SET number = number + 1",
-    "INSERT INTO filling VALUES (randomblob(20000))",
-    "DELETE FROM filling",
+    CHANGE,
+    "INSERT INTO notes VALUES ('n', 'k', 'filling', hex(randomblob(10000)))",
+    "DELETE FROM notes WHERE name = 'filling'",
     "VACUUM",
 )
 
@@ -102,9 +103,7 @@ def test_every_commit_of_another_process_is_noticed(backend, tmp_path, rounds):
         mine.send(step)
         mine.recv()
 
-    do("CREATE TABLE changes (number INTEGER)")
-    do("CREATE TABLE filling (bytes BLOB)")
-    do("INSERT INTO changes VALUES (0)")
+    do("INSERT INTO notes VALUES ('n', 'k', 'number', '0')")
     token = backend.change_token()
     for _ in range(rounds):
         for step in STEPS:

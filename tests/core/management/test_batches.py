@@ -296,7 +296,7 @@ def transactions_of(cache, task):
     connection.set_trace_callback(None)
     # One that gives rows is told again at each of them.
     statements = [one for one, after in pairwise([*statements, ""]) if one != after]
-    begun = [one for one in statements if one.startswith("BEGIN")]
+    begun = [one for one in statements if one.startswith("BEGIN IMMEDIATE")]
     inside, alone = False, 0
     for one in statements:
         if one.startswith(("BEGIN", "COMMIT")):

@@ -132,25 +132,25 @@ def test_a_transaction_that_nobody_ends_is_rolled_back_by_what_comes_next(
 
 def test_a_signal_handler_does_not_roll_back_the_transaction_that_it_comes_into(tmp_path):
     connections = Connections(str(tmp_path / "file"), timeout=1, durable=False, read_only=False)
-    connections.rows("CREATE TABLE numbers (number)")
+    connections.prepare(for_group=False)
     refused = []
 
     def handle(number, frame):
         try:
             with connections.transaction() as execute:
-                execute("INSERT INTO numbers VALUES (2)")
+                execute("INSERT INTO totals VALUES ('inner', 0, 0)")
         except BackendUnavailableError as error:
             refused.append(error)
 
     before = signal.signal(signal.SIGUSR1, handle)
     try:
         with connections.transaction() as execute:
-            execute("INSERT INTO numbers VALUES (1)")
+            execute("INSERT INTO totals VALUES ('outer', 0, 0)")
             signal.raise_signal(signal.SIGUSR1)
             assert connections.connection().in_transaction
     finally:
         signal.signal(signal.SIGUSR1, before)
 
-    assert connections.rows("SELECT number FROM numbers") == [(1,)]
+    assert connections.rows("SELECT namespace FROM totals") == [("outer",)]
     assert len(refused) == 1
     connections.close()

@@ -7,11 +7,14 @@ import os
 import sqlite3
 import sys
 from _thread import RLock, _local
+from functools import partial
 from operator import attrgetter
 from weakref import finalize
 
+from cacheness.backends.sqlite_compiling import in_one_transaction, tell
 from cacheness.backends.sqlite_held import Held, close_all
 from cacheness.backends.sqlite_opening import Opener
+from cacheness.backends.sqlite_schema import SCHEMA_VERSION, NewerSchemaError, check_version
 from cacheness.backends.statements import is_pausing, statements_of_this_thread
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
 from cacheness.forks import renew_in_child
@@ -21,16 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
+    from cacheness.backends.sqlite_compiling import Begin
     from cacheness.backends.sqlite_journal import Journal
     from cacheness.backends.sqlite_token import ChangeWatch
     from cacheness.backends.sqlite_transaction import Transaction
+    from cacheness.backends.sqlite_turns import Turns
 
     Row: TypeAlias = tuple[Any, ...]
     Execute: TypeAlias = Callable[..., sqlite3.Cursor]
 
-__all__ = ["SCHEMA_VERSION", "Connections", "is_busy"]
-
-SCHEMA_VERSION = 1
+__all__ = ["Connections", "is_busy"]
 
 _CLOSED = {("Cannot operate on a closed database.",), ("Cannot operate on a closed cursor.",)}
 _ROWCOUNT = attrgetter("rowcount")
@@ -105,7 +108,9 @@ class Connections:
                 raise
         except sqlite3.Error as error:
             connection = local.connection
-            row = self.retried(error, lambda: connection.execute(statement, values).fetchone())
+            row = self.retried(
+                error, connection, lambda one: one.execute(statement, values).fetchone()
+            )
         else:
             cursors.append(cursor)
         finally:
@@ -168,7 +173,13 @@ class Connections:
                 raise
         except sqlite3.Error as error:
             connection = local.connection
-            given = self.retried(error, lambda: outcome(connection.execute(statement, values)))
+            reads = statement.startswith(("SELECT", "PRAGMA"))
+            given = self.retried(
+                error,
+                connection,
+                lambda one: outcome(one.execute(statement, values)),
+                begin="BEGIN" if reads else "BEGIN IMMEDIATE",
+            )
         else:
             cursors.append(cursor)
         finally:
@@ -261,23 +272,57 @@ class Connections:
     # --- waiting ----------------------------------------------------------------------
 
     def retried(
-        self, error: sqlite3.Error, operation: Callable[[], Any], timeout: float | None = None
+        self,
+        error: sqlite3.Error,
+        connection: sqlite3.Connection,
+        operation: Callable[[sqlite3.Connection], Any],
+        *,
+        begin: Begin = "BEGIN",
+        timeout: float | None = None,
     ) -> Any:
         """What the operation gives once nobody is in its way; the caller is inside.
 
         At once the first time, since most of what is in the way is a commit that took
         place between the look at the file and the lock.
         """
-        if is_busy(error):
-            from cacheness.backends.sqlite_turns import Turns
-
-            turns = Turns(self.timeout if timeout is None else timeout)
-            while is_busy(error) and turns.wait(statements_of_this_thread()):
-                try:
-                    return operation()
-                except sqlite3.Error as refused:
-                    error = refused
+        turns: Turns | None = None
+        attempt = partial(operation, connection)
+        whole = partial(in_one_transaction, connection, self.path, begin, operation)
+        while True:
+            if isinstance(error, sqlite3.DataError) and attempt is not whole:
+                attempt = whole  # what it executes has to be compiled
+            elif is_busy(error):
+                turns = turns or self._turns(timeout)
+                if not turns.wait(statements_of_this_thread()):
+                    break
+            else:
+                break
+            try:
+                return attempt()
+            except sqlite3.Error as refused:
+                error = refused
         raise self.failure(error) from error
+
+    def _turns(self, timeout: float | None) -> Turns:
+        from cacheness.backends.sqlite_turns import Turns
+
+        return Turns(self.timeout if timeout is None else timeout)
+
+    def tell(self, pragma: str) -> list[Any]:
+        """The rows of a PRAGMA that can't be part of a transaction, and reads no table."""
+        local = self.mine()
+        inside, connection = local.inside, local.connection
+        outside = inside.depth
+        try:
+            inside.enter()
+            return tell(connection, self.path, pragma)
+        except sqlite3.Error as error:
+            told: list[Any] = self.retried(
+                error, connection, lambda one: tell(one, self.path, pragma)
+            )
+            return told
+        finally:
+            inside.depth = outside
 
     def wrote(self, pages: int) -> None:
         """[hot] Take note of so many pages, roughly, that were written to the log."""
@@ -432,6 +477,13 @@ class Connections:
             ConfigError: The file was made by a newer version.
             BackendUnavailableError: It can't be used, or has tables that are nobody's here.
         """
+        try:
+            self._prepare(for_group=for_group)
+        except NewerSchemaError as error:
+            self.close()
+            raise ConfigError(str(error)) from None
+
+    def _prepare(self, *, for_group: bool) -> None:
         is_new = not self.read_only and not os.path.exists(self.path)
         version = 0 if is_new else self._version()
         if version == 0 and not self.read_only:
@@ -441,21 +493,13 @@ class Connections:
             version = self._version()
         if self._durable and not self.read_only:
             self._settle()
-        if version > SCHEMA_VERSION:
-            self.close()
-            raise ConfigError(
-                f"{self.path} has the schema {version}, this cacheness knows up to "
-                f"{SCHEMA_VERSION}: upgrade cacheness-core, or name another directory"
-            )
-        from cacheness.backends.sqlite_schema import check_schema
-
-        check_schema(self)
+        check_version(self.path, version)
         if self.journal == "wal" and not self.read_only:
             (mode,) = self.row("PRAGMA journal_mode", ())
             if mode != "wal":
                 from cacheness.backends.sqlite_journal import use_wal
 
-                use_wal(self.connection())
+                use_wal(self.connection(), self.path)
 
     def _settle(self) -> None:
         """Wait for the file's name to be on the disk: whoever made it may not have."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from cacheness.backends.sqlite_compiling import tell
 from cacheness.disk.filesystem import network_type
 from cacheness.errors import CachenessWarning, warn
 
@@ -63,9 +64,9 @@ def wait_up_to(connection: sqlite3.Connection, seconds: float) -> None:
     connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
-def use_wal(connection: sqlite3.Connection) -> None:
+def use_wal(connection: sqlite3.Connection, path: str) -> None:
     """Have a file that came from a network file system in WAL mode again, if nobody minds."""
     try:
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        tell(connection, path, "PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError:
         return  # others have it open; another time

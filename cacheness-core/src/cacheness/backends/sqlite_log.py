@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import sqlite3
 
+from cacheness.backends.sqlite_compiling import tell
 from cacheness.backends.sqlite_token import log_of
 from cacheness.backends.statements import statements_of_this_thread
+from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,33 +43,33 @@ def look_after_log(connections: Connections) -> int:
         descriptor = connections.watched().descriptor
         length, waiting = (_PAGES, _PAGES) if descriptor is None else log_of(descriptor)
         if waiting >= _PAGES:
-            _write_back(connections.connection(), length)
+            _write_back(connections.connection(), connections.path, length)
             waiting = 0
-    except (OSError, sqlite3.Error):
+    except (OSError, sqlite3.Error, BackendUnavailableError):
         return LEAST  # the log grows until somebody succeeds; nothing is lost
     return max(LEAST, (_PAGES - waiting) // 2)  # others write, too
 
 
-def _write_back(connection: sqlite3.Connection, length: int) -> None:
+def _write_back(connection: sqlite3.Connection, path: str, length: int) -> None:
     inside = statements_of_this_thread()
     outside = inside.depth
     try:
         inside.enter()
         if length < _LONG:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            tell(connection, path, "PRAGMA wal_checkpoint(PASSIVE)")
         else:
-            _begin_anew(connection)
+            _begin_anew(connection, path)
     finally:
         inside.depth = outside
 
 
-def _begin_anew(connection: sqlite3.Connection) -> None:
+def _begin_anew(connection: sqlite3.Connection, path: str) -> None:
     """Write the log back once those who read it have come to the end of their statements.
 
     Writers wait meanwhile; who begins to read does not.
     """
     try:
-        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        tell(connection, path, f"PRAGMA busy_timeout = {_PATIENCE}")
+        tell(connection, path, "PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
-        connection.execute("PRAGMA busy_timeout = 0")
+        tell(connection, path, "PRAGMA busy_timeout = 0")

@@ -30,7 +30,7 @@ def make_file(connections: Connections, version: int, *, mode: int) -> None:
     if not os.path.exists(connections.path) and _link_file(connections, version, mode):
         return
     if connections.journal == "wal":
-        connections.rows("PRAGMA journal_mode = WAL")
+        connections.tell("PRAGMA journal_mode = WAL")
     with connections.transaction() as execute:
         _make_tables(execute, version)
     _set_mode(connections.path, mode)

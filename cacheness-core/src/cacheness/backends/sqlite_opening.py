@@ -9,6 +9,8 @@ import sys
 from operator import methodcaller
 from stat import S_ISREG
 
+from cacheness.backends.sqlite_compiling import LENGTH, NONE, in_one_transaction
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -41,7 +43,7 @@ class Opener:
 
         Raises:
             sqlite3.Error: It can't be opened.
-            BackendUnavailableError: There is something in the file's place.
+            BackendUnavailableError: There is something in the file's place, or in its schema.
         """
         self.begun.clear()
         if self._read_only and self._is_unchanging() and os.path.exists(self._path):
@@ -78,6 +80,7 @@ class Opener:
         connection = opened[0]
         try:
             self._set_up(connection)
+            connection.setlimit(LENGTH, NONE)
         except BaseException:
             connection.close()
             raise
@@ -86,11 +89,14 @@ class Opener:
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA trusted_schema = OFF")  # the file may be anybody's work
+        # Nothing is mapped without the log: what another machine writes would not be seen.
+        mapped = 0 if self._journal == "rollback" else _MAPPED
+        connection.execute(f"PRAGMA mmap_size = {mapped}")
+        # First of all, as SQLite loads the schema for most of what follows.
+        in_one_transaction(connection, self._path, "BEGIN", lambda _: None)
         if self._journal == "rollback":
             self._set_up_rollback(connection)
             return
-        if _MAPPED:
-            connection.execute(f"PRAGMA mmap_size = {_MAPPED}")
         if not self._read_only:
             self._set_up_commits(connection)
             if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
@@ -105,10 +111,8 @@ class Opener:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
 
     def _set_up_rollback(self, connection: sqlite3.Connection) -> None:
-        """Nothing is mapped then: what another machine writes would not be seen."""
         from cacheness.backends.sqlite_journal import use_rollback, wait_up_to
 
-        connection.execute("PRAGMA mmap_size = 0")
         if not self._read_only:
             use_rollback(connection)
             wait_up_to(connection, self._timeout)

@@ -3,7 +3,8 @@
 
 A view or a virtual table in the place of a table, a generated column, a trigger: each makes
 SQLite compute what the writer of the file likes, for hours or up to a gigabyte, as somebody
-reads an entry. So a file with anything that is not made here is not used.
+reads an entry. So a file with anything that is not made here is not used; `sqlite_compiling`
+says when that is looked at.
 """
 
 from __future__ import annotations
@@ -12,9 +13,18 @@ from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cacheness.backends.sqlite_connections import Connections
+    from collections.abc import Iterable
 
-__all__ = ["COLUMNS", "SCHEMA", "check_schema"]
+__all__ = [
+    "COLUMNS",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "NewerSchemaError",
+    "check_schema",
+    "check_version",
+]
+
+SCHEMA_VERSION = 1
 
 COLUMNS = {
     "namespace": "TEXT NOT NULL",
@@ -98,13 +108,38 @@ SCHEMA = (*_TABLES, *_TOTALS)
 _KNOWN = {statement.replace(" IF NOT EXISTS", "") for statement in SCHEMA}
 
 
-def check_schema(connections: Connections) -> None:
-    """Take a look at all tables, indexes and triggers, before any row is read.
+class NewerSchemaError(BackendUnavailableError):
+    """A newer cacheness made the file, or has changed it meanwhile."""
+
+
+def check_version(path: str, version: int) -> None:
+    """Tell the version of a schema, which the file keeps, from those to come.
+
+    Raises:
+        NewerSchemaError: It is one of those.
+    """
+    if version > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"{path} has the schema {version}, this cacheness knows up to {SCHEMA_VERSION}: "
+            "upgrade cacheness-core, or name another directory"
+        )
+
+
+def check_schema(path: str, schema: Iterable[tuple[object, object, object]]) -> None:
+    """Take a look at all tables, indexes and triggers: type, name and statement of each.
 
     Raises:
         BackendUnavailableError: There is one that nothing here makes.
     """
-    for kind, name, statement in connections.rows("SELECT type, name, sql FROM sqlite_master"):
+    seen = set()
+    for kind, name, statement in schema:
+        if (kind, name) in seen:
+            # A damaged file can have one page stand for any number of them.
+            raise BackendUnavailableError(
+                f"{path} is not used, as it has {kind!s:.20} {name!s:.80} more than once: "
+                "remove the file to begin anew"
+            )
+        seen.add((kind, name))
         # SQLite makes an index of its own for a primary key, and has no statement for it.
         if statement in _KNOWN or (statement is None and kind == "index"):
             continue
@@ -112,6 +147,6 @@ def check_schema(connections: Connections) -> None:
 
         if not is_made_later(statement):
             raise BackendUnavailableError(
-                f"{connections.path} is not used, as it has {kind!s:.20} {name!s:.80}, which "
+                f"{path} is not used, as it has {kind!s:.20} {name!s:.80}, which "
                 "cacheness did not make: drop it, or remove the file to begin anew"
             )

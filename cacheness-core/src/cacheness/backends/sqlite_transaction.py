@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 
+from cacheness.backends.sqlite_compiling import ANY, LENGTH, NONE, vouch
 from cacheness.backends.sqlite_connections import is_busy
 from cacheness.backends.statements import statements_of_this_thread
 
@@ -39,8 +40,11 @@ def end_deserted(connections: Connections) -> int:
             return inside.depth
         frame = frame.f_back
     try:
-        if local.connection.in_transaction:
-            local.connection.execute("ROLLBACK")
+        try:
+            if local.connection.in_transaction:
+                local.connection.execute("ROLLBACK")
+        finally:
+            local.connection.setlimit(LENGTH, NONE)
     except sqlite3.ProgrammingError:
         pass  # closed by another thread, which rolled it back
     finally:
@@ -67,17 +71,27 @@ class Transaction:
         within = True  # a signal handler may be, and has not begun that one
         try:
             self._inside.enter()
-            begin = self._connection.execute
             try:
                 within = self._connection.in_transaction
-                begin("BEGIN IMMEDIATE")
+                self._begin(self._connection)
             except sqlite3.Error as error:
-                self._of.retried(error, lambda: begin("BEGIN IMMEDIATE"), self._timeout)
+                self._of.retried(error, self._connection, self._begin, timeout=self._timeout)
             self._local.owner = sys._getframe(1)
         except BaseException:
             self._undo(within)
             raise
-        return begin
+        return self._connection.execute
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begin, and have the gate open from then to the end if the schema is ours."""
+        gate = connection.setlimit(LENGTH, -1)
+        try:
+            connection.setlimit(LENGTH, ANY)
+            connection.execute("BEGIN IMMEDIATE")
+            vouch(connection, self._of.path)
+            gate = ANY
+        finally:
+            connection.setlimit(LENGTH, gate)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         # What has to be done in the end is done here: where a function of Python's begins,
@@ -87,8 +101,11 @@ class Transaction:
                 failed = self._end(error)
             finally:
                 try:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
+                    try:
+                        if self._connection.in_transaction:
+                            self._connection.execute("ROLLBACK")
+                    finally:
+                        self._connection.setlimit(LENGTH, NONE)
                 except sqlite3.ProgrammingError:
                     pass  # closed, in a child that was forked in between
         finally:
@@ -104,8 +121,12 @@ class Transaction:
         try:
             if not within:
                 self._local.owner = None
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._connection.setlimit(LENGTH, ANY)
+                try:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                finally:
+                    self._connection.setlimit(LENGTH, NONE)
         except sqlite3.ProgrammingError:
             return  # closed by another thread before it had begun
         finally:

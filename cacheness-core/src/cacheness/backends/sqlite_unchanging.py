@@ -39,11 +39,11 @@ class Unchanging:
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         """As a connection's."""
-        return self._current().execute(*arguments)
+        return self.current().execute(*arguments)
 
     def cursor(self) -> sqlite3.Cursor:
         """As a connection's; it is of use for one statement."""
-        return self._current().cursor()
+        return self.current().cursor()
 
     def create_function(self, *arguments: Any, **options: Any) -> None:
         """As a connection's, and of those that come after it."""
@@ -59,7 +59,8 @@ class Unchanging:
         """Close the connection that it stands for."""
         self._connection.close()
 
-    def _current(self) -> sqlite3.Connection:
+    def current(self) -> sqlite3.Connection:
+        """The connection that it stands for, to the file as it is now."""
         has_log = self._seen is None
         if has_log:
             return self._connection  # which reads the log, and so notices by itself

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import sqlite3
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import ColumnElement, create_engine, exc, select, text
 from sqlalchemy.pool import NullPool
 
 from cacheness.backends.sql import entries
+from cacheness.backends.sqlite_compiling import in_one_transaction, plain
 from cacheness.backends.sqlite_filters import Selection
 from cacheness.backends.sqlite_functions import interrupt_behind
 from cacheness.backends.statements import statements_of_this_thread
@@ -46,11 +47,11 @@ def query_where(
 
     opened: list[sqlite3.Connection] = []
 
-    def open_connection() -> sqlite3.Connection:
+    def open_connection() -> Any:
         connection = connections.open()
         opened.append(connection)
         chosen.register(connection)
-        return connection
+        return _Connection(plain(connection), connections.path)
 
     engine = create_engine("sqlite://", creator=open_connection, poolclass=NullPool)
     inside = statements_of_this_thread()
@@ -65,6 +66,36 @@ def query_where(
         inside.depth = outside  # first: an interrupt may keep what follows from being called
         for one in opened:
             connections.forget(one)
+
+
+class _Connection:
+    """Has its cursors do what `Connections` does where a statement has to be compiled."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+
+    def cursor(self) -> sqlite3.Cursor:
+        cursor = self._connection.cursor(_Cursor)
+        cursor.path = self._path
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+class _Cursor(sqlite3.Cursor):
+    path: str
+
+    def execute(self, statement: str, values: Any = (), /) -> Self:
+        execute = super().execute
+        try:
+            return execute(statement, values)
+        except sqlite3.DataError:
+            given: Self = in_one_transaction(
+                self.connection, self.path, "BEGIN", lambda _: execute(statement, values)
+            )
+            return given
 
 
 def _as_text(chosen: Selection) -> Any:
