@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from cacheness.testing.store import forked
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import FrameType
 
     from cacheness.backends.shapes import StoredPayload
     from cacheness.entry import Entry
@@ -274,6 +276,29 @@ def test_memory_is_bounded_and_what_was_read_last_stays(
     assert sum(len(kept.payload[8] or b"") for kept in tier._kept.values()) <= 100_000
     tier.find("k50")
     assert backend.reads == reads + 1, "what was read longest ago is gone"
+
+
+def test_a_read_in_the_midst_of_making_room_does_no_harm(backend: CountingBackend) -> None:
+    tier = wrapped(backend, mb=0.1)
+    for number in range(20):
+        tier.put_entry(make_entry(f"k{number}", inline=bytes(9_000)))
+        if number < 10:
+            tier.find(f"k{number}")
+    between = []
+
+    def read_between(frame: FrameType, event: str, _: object) -> None:
+        if event == "c_call" and frame.f_code.co_name == "_shrink":
+            between.append(tier.find(f"k{8 + len(between) % 2}"))
+
+    sys.setprofile(read_between)
+    try:
+        for number in range(10, 20):
+            assert tier.find(f"k{number}") is not None
+    finally:
+        sys.setprofile(None)
+
+    assert len(between) >= 10
+    assert tier._bytes == sum(kept.size for kept in tier._kept.values()) <= 100_000
 
 
 def test_what_is_large_or_lies_in_a_blob_is_not_kept(

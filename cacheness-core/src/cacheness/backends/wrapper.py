@@ -221,9 +221,16 @@ class MemoryCacheWrapper(MetadataBackend):
             self._drop_if_overtaken(cache_key, epoch)
 
     def _shrink(self) -> None:
-        """Drop what was read longest ago, down to the bound; under the mutex."""
-        while self._kept and self._bytes > self._max_bytes:
-            self._drop(next(iter(self._kept), ""))
+        """Drop what was read longest ago, down to the bound; under the mutex.
+
+        Readers, who hold no mutex, move entries meanwhile: nothing may iterate here.
+        """
+        while self._bytes > self._max_bytes:
+            try:
+                _, kept = self._kept.popitem(last=False)
+            except KeyError:
+                return
+            self._bytes -= kept.size
 
     def _drop_if_overtaken(self, cache_key: str, epoch: int) -> None:
         """Forget what a signal handler forgot while this thread held the mutex."""
