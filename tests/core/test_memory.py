@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -179,3 +180,33 @@ def test_memory_is_bounded(tmp_path):
         assert tier._bytes == sum(kept.size for kept in tier._kept.values())
         cache.clear()
         assert tier._bytes == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[]] * 200,
+        [{"a": number, "b": str(number)} for number in range(300, 340)],
+        [{"deep": [[number]]} for number in range(300, 330)],
+        [number + 0.5 for number in range(300)],
+        {str(number): number for number in range(300, 500)},
+        "x" * 10_000,
+        bytes(10_000),
+    ],
+    ids=lambda value: repr(value)[:16],
+)
+def test_what_small_parts_take_counts_to_the_bound(tmp_path, value):
+    bound = 400_000
+    with UnifiedCache(tmp_path, memory_bytes=bound, memory_staleness=60) as cache:
+        cache.put_batch((value, f"key-{i}") for i in range(40))
+        cache.get("key-0")
+        tracemalloc.start()
+        for i in range(40):
+            cache.get(f"key-{i}")
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+
+        counted = cache.engine.memory._bytes
+        assert counted <= bound
+        assert 0.5 * counted < taken < 1.25 * counted + 50_000, "2 bytes of JSON may be 240 here"

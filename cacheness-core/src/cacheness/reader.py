@@ -75,8 +75,8 @@ class Reader:
         if value is MISS:
             return self._read_stored(key, None, UNSET, None, "read", None, found=stored)
         if memory is not None:
-            give = self._decoder.again(plain, value)
-            memory.remember(key, give, size=len(plain[3]), expires_at=plain[2], epoch=epoch)  # pyright: ignore[reportPossiblyUnboundVariable]  # set where there is a memory
+            give, size = self._decoder.again(plain, value)
+            memory.remember(key, give, size=size, expires_at=plain[2], epoch=epoch)  # pyright: ignore[reportPossiblyUnboundVariable]  # set where there is a memory
             value = give()
         self._hits.add(key)
         if began:
@@ -231,8 +231,8 @@ class Reader:
         value = self._decoder.read_plain(plain, MISS)
         if value is MISS:
             return self.read_by_key(key)
-        give = self._decoder.again(plain, value)
-        tier.remember(key, give, size=len(plain[3]), expires_at=plain[2], epoch=epoch, way=way)
+        give, size = self._decoder.again(plain, value)
+        tier.remember(key, give, size=size, expires_at=plain[2], epoch=epoch, way=way)
         return self._recalled(key, give)
 
     def _read_shared(self, key: str, tier: MemoryCacheWrapper, epoch: int) -> Any:

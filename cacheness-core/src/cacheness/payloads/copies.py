@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from itertools import repeat
+from sys import getsizeof
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["giver", "same"]
+__all__ = ["giver", "same", "weight"]
 
+_COPIER = 180
+"""What `giver` makes for a dict or a list, in bytes."""
 _IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes})
 """The types, themselves and not their subclasses, whose values nobody can change."""
 
@@ -43,6 +46,16 @@ def giver(value: object) -> Callable[[], Any] | None:
 def same(value: object) -> Callable[[], Any]:
     """What gives this very object at each call."""
     return repeat(value).__next__
+
+
+def weight(value: object) -> int:
+    """Roughly the bytes that a value takes for which there is a `giver`, with what copies it."""
+    if isinstance(value, dict):
+        inner = sum(getsizeof(name) + weight(part) for name, part in value.items())
+        return _COPIER + getsizeof(value) + inner
+    if isinstance(value, (list, tuple)):
+        return _COPIER + getsizeof(value) + sum(map(weight, value))
+    return getsizeof(value)
 
 
 class _Nested:

@@ -77,15 +77,18 @@ class Decoder:
                 raise
             return missing  # a handler's own errors are told by `read`
 
-    def again(self, plain: PlainPayload, value: object) -> Callable[[], Any]:
-        """What gives the value anew that `read_plain` gave: by copies, or the handler."""
+    def again(self, plain: PlainPayload, value: object) -> tuple[Callable[[], Any], int]:
+        """What gives the value anew that `read_plain` gave, by copies or the handler; its bytes."""
         from functools import partial
 
-        from cacheness.payloads.copies import giver
+        from cacheness.payloads.copies import giver, weight
 
+        give = giver(value)
+        if give is not None:
+            return give, weight(value)
         loads = self._plain[plain[0]]
         decode = partial(loads, memoryview(plain[3]), EMPTY, self._plain_context)
-        return giver(value) or decode
+        return decode, len(plain[3])
 
     def _plain_loads(self, name: str) -> Loads | None:
         """The ``loads`` of a handler that is met for the first time, where it is plain."""
