@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Compares cacheness with its peers, and with the least work that could do the job.
 
-    uv run python benchmarks/compare.py                 all areas, some five minutes
+    uv run python benchmarks/compare.py                 all areas, two to three minutes
     uv run python benchmarks/compare.py small arrays    some of them
     uv run python benchmarks/compare.py --json          for programs
     uv run python benchmarks/compare.py --readme        and writes its tables into README.md

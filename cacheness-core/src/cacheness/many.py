@@ -302,7 +302,10 @@ class ManyEntries:
         return sum(engine.clear(filters, progress) for engine in engines)
 
     def stats(self) -> CacheStats:
-        """What this namespace holds, and what it was good for, by all that used it."""
+        """What this namespace holds, and what it was good for, by all that used it.
+
+        It looks at every entry, in SQLite by one statement: 6 µs an entry. `len` doesn't.
+        """
         from cacheness.statistics.stats import gather
 
         self.engine.flush()

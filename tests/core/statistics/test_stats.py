@@ -9,11 +9,13 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from cacheness import CacheStats, UnifiedCache, Usage
+from cacheness.backends.base import MetadataBackend
 from cacheness.management.details import checked_details
 from cacheness.payloads.checksum import checksum_of
 from cacheness.statistics import hits as hits_module
 from cacheness.statistics.hits import SAMPLED, HitBuffer
 from cacheness.statistics.tally import MOST, OTHER, Tally
+from cacheness.testing.metadata_entries import make_entry
 
 BACKENDS = ["sqlite", "json", "memory"]
 
@@ -351,3 +353,43 @@ def test_stats_are_shown_as_text_html_and_json(cache):
     assert loaded["prefixes"]["<script>"]["hits"] == 1
     with pytest.raises(FrozenInstanceError):
         stats.hits = 5
+
+
+def test_a_database_sums_up_what_a_visit_of_each_entry_finds(cache):
+    def entry(number):
+        function = f"m:f{number % 2}" if number % 3 else None
+        return make_entry(
+            f"k{number}",
+            function=function,
+            code_digest=f"d{number % 5}" if function else None,
+            prefix="p" * (number % 2),
+            created_at=1e9 + 40_000 * number,
+            expires_at=None if number % 4 else 5e9,
+            stored_bytes=number,
+            logical_bytes=2 * number,
+            pinned=number % 7 == 0,
+        )
+
+    backend = cache.engine.backend
+    backend.put_entries(entry(number) for number in range(60))
+
+    for now in (4e9, 6e9):
+        visited = MetadataBackend.held(backend, now)
+        assert len(visited) > 20
+        assert sorted(backend.held(now), key=repr) == sorted(visited, key=repr)
+
+
+def test_statistics_make_no_object_of_an_entry(tmp_path):
+    """Of a million entries that would take most of a minute."""
+    with UnifiedCache(tmp_path) as cache:
+        backend = cache.engine.backend
+        backend.put_entries(make_entry(f"k{number}") for number in range(500))
+        statements = []
+        backend._connections.connection().set_trace_callback(statements.append)
+
+        assert cache.stats().entries == 500
+        assert len(backend.held(0.0)) == 1
+
+        assert not [
+            text for text in statements if "FROM entries" in text and "GROUP BY" not in text
+        ]

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cacheness.backends.plain_entry import PlainEntry
-    from cacheness.backends.shapes import Labels, PlainPayload, Remains, Removed, StoredPayload
+    from cacheness.backends.shapes import (
+        Held,
+        Labels,
+        PlainPayload,
+        Remains,
+        Removed,
+        StoredPayload,
+    )
     from cacheness.config import CacheConfig
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
@@ -220,6 +227,16 @@ class MetadataBackend(ABC):
     def total_size(self) -> int:
         """The bytes of all payloads as stored."""
         return sum(summary["stored_bytes"] for summary in self.iter_entry_summaries())
+
+    def held(self, now: float) -> list[Held]:
+        """What there is, summed up for statistics.
+
+        Args:
+            now: When an entry has expired that expires then.
+        """
+        from cacheness.backends.sums import sum_up
+
+        return sum_up(self.iter_entry_summaries(), now)
 
     def query_meta(self, /, **filters: Any) -> Iterator[str]:
         """The cache keys of the entries that the filters select, oldest first."""

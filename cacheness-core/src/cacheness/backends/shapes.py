@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     Remains: TypeAlias = tuple[str, str | None, str | None]
     """Of an entry that another took the place of: its prefix, its blob and the blob's store."""
 
+    Held: TypeAlias = tuple[str | None, str | None, str, str, int, int, int, int, int, float]
+    """What entries are and take together that were stored on the same UTC day and share the
+    first four: function, code digest, prefix, handler; how many they are, their stored and
+    logical bytes, how many are pinned and how many have expired, when the last was stored."""
+
 __all__ = ["plain_payload", "removed_of", "stored_payload"]
 
 

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
     from cacheness.backends.base import BackendContext
     from cacheness.backends.plain_entry import PlainEntry
-    from cacheness.backends.shapes import Labels, PlainPayload, Remains, Removed, StoredPayload
+    from cacheness.backends.shapes import (
+        Held,
+        Labels,
+        PlainPayload,
+        Remains,
+        Removed,
+        StoredPayload,
+    )
     from cacheness.backends.sqlite_changes import Changes
     from cacheness.backends.sqlite_journal import Journal
     from cacheness.custom_metadata import RecordQuery
@@ -226,6 +233,11 @@ class SQLiteBackend(MetadataBackend):
         from cacheness.backends.sqlite_totals import total_size
 
         return total_size(self._connections, self._namespace)
+
+    def held(self, now: float) -> list[Held]:
+        from cacheness.backends.sqlite_sums import held
+
+        return held(self._connections, self._namespace, now)
 
     def query_meta(self, /, **filters: Any) -> Iterator[str]:
         from cacheness.backends.sqlite_bulk import query

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from cacheness.backends.plain_entry import PlainEntry
-    from cacheness.backends.shapes import Labels, PlainPayload, Remains, Removed, StoredPayload
+    from cacheness.backends.shapes import (
+        Held,
+        Labels,
+        PlainPayload,
+        Remains,
+        Removed,
+        StoredPayload,
+    )
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
     from cacheness.filters import Filter
@@ -405,6 +412,9 @@ class MemoryCacheWrapper(MetadataBackend):
 
     def total_size(self) -> int:
         return self.backend.total_size()
+
+    def held(self, now: float) -> list[Held]:
+        return self.backend.held(now)
 
     def query_meta(self, /, **filters: Any) -> Iterator[str]:
         return self.backend.query_meta(**filters)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cacheness.backends.base import MetadataBackend
+    from cacheness.backends.shapes import Held
 
 __all__ = ["CacheStats", "Usage", "gather"]
 
@@ -131,10 +132,9 @@ class CacheStats:
 
 def gather(backend: MetadataBackend) -> CacheStats:
     """Put together what a backend holds and what it counted."""
-    now = time()
-    held = _Held()
-    for summary in backend.iter_entry_summaries():
-        held.add(summary, now)
+    held = _Totals()
+    for together in backend.held(time()):
+        held.add(together)
     sums = _sums(backend.read_statistics())
     total = _usage(sums.get("total", {}).get("", {}), (0, 0))
     return CacheStats(
@@ -154,8 +154,8 @@ def gather(backend: MetadataBackend) -> CacheStats:
     )
 
 
-class _Held:
-    """Sums over the entries of a namespace, which are visited one by one."""
+class _Totals:
+    """Sums over what the entries of a namespace are and take."""
 
     def __init__(self) -> None:
         self.entries = self.stored_bytes = self.logical_bytes = self.expired = self.pinned = 0
@@ -164,25 +164,21 @@ class _Held:
         }
         self._versions: dict[str, dict[str | None, tuple[float, int]]] = {}
 
-    def add(self, summary: Mapping[str, Any], now: float) -> None:
-        size = summary["stored_bytes"]
-        self.entries += 1
+    def add(self, held: Held) -> None:
+        function, digest, prefix, handler, number, size, logical, pinned, expired, at = held
+        self.entries += number
         self.stored_bytes += size
-        self.logical_bytes += summary["logical_bytes"]
-        self.expired += summary["expires_at"] is not None and summary["expires_at"] <= now
-        self.pinned += summary["pinned"]
-        self._group("handler", summary["handler"], size)
-        self._group("prefix", summary["prefix"], size)
-        self._group("day", day_of(summary["created_at"]), size)
-        function = summary["function"]
+        self.logical_bytes += logical
+        self.expired += expired
+        self.pinned += pinned
+        self._group("handler", handler, number, size)
+        self._group("prefix", prefix, number, size)
+        self._group("day", day_of(at), number, size)
         if function:
-            self._group("function", function, size)
+            self._group("function", function, number, size)
             versions = self._versions.setdefault(function, {})
-            newest, so_far = versions.get(summary["code_digest"], (0.0, 0))
-            versions[summary["code_digest"]] = (
-                max(newest, summary["created_at"]),
-                so_far + size,
-            )
+            newest, so_far = versions.get(digest, (0.0, 0))
+            versions[digest] = (max(newest, at), so_far + size)
 
     def superseded_bytes(self) -> int:
         """Of each function all versions but the one that stored a result last."""
@@ -192,10 +188,10 @@ class _Held:
             superseded += sum(size for _, size in versions.values()) - current[1]
         return superseded
 
-    def _group(self, scope: str, label: str, size: int) -> None:
+    def _group(self, scope: str, label: str, number: int, size: int) -> None:
         if label:
             entries, so_far = self.groups[scope].get(label, (0, 0))
-            self.groups[scope][label] = (entries + 1, so_far + size)
+            self.groups[scope][label] = (entries + number, so_far + size)
 
 
 def _sums(statistics: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
