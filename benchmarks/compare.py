@@ -129,7 +129,8 @@ def _against_peers(rows: Sequence[Row]) -> str:
     """The rows that compare with a peer."""
     lines = ["| | cacheness | peer | | ours / theirs |", "| --- | ---: | --- | ---: | ---: |"]
     for row in rows:
-        if not row.against.startswith(("limit", "bare", "its size", "get among")):
+        itself = row.against.startswith(("limit", "bare", "its size")) or " among " in row.against
+        if not itself:
             ours, theirs = figure(row.ours, row.unit), figure(row.theirs, row.unit)
             lines.append(f"| {row.what} | {ours} | {row.against} | {theirs} | {row.ratio:.2f} |")
     return "\n".join(lines)

@@ -64,7 +64,7 @@ def _single(
     what, peer = f"touch among {count:,} entries", "limit: UPDATE by key"
     yield Row(what, taken["ours"], peer, taken["theirs"], 1.5, 1.2)
 
-    # From both ends, so that no key is asked for twice.
+    # No key is asked for twice.
     number = min(number, count // 4 // 22)
     first, last = itertools.count(), itertools.count()
 
