@@ -196,6 +196,19 @@ def test_verify_says_when_the_checksum_is_compared(tmp_path):
                     file.write(content)
 
 
+def test_a_mapped_array_is_compared_only_when_it_is_read_whole(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(np.arange(200_000), "k", compressor="none")
+        with open(blob_of(cache), "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\1")
+
+        for view in (cache.get("k", mmap=True), cache.open("k")):
+            assert view[-1] == 199_999 + (1 << 56)
+        with pytest.warns(CorruptionWarning):
+            assert cache.get("k") is None
+
+
 def test_a_read_that_a_replace_overtook_starts_anew(tmp_path):
     with UnifiedCache(tmp_path) as cache, UnifiedCache(tmp_path) as other:
         cache.put(np.zeros(50_000), "k")

@@ -239,7 +239,9 @@ class UnifiedCache(ManyEntries):
             cache_key: The entry's name, or
             params: the parameters that name it (as keywords, too).
             default: What a miss gives.
-            mmap: Give a read-only view without a copy, where the handler can.
+            mmap: Give a read-only view without a copy, where the handler can. It takes the same
+                time for any size, since the checksum of an entry that needs no signature is
+                not compared then.
             prefix: Where given, an entry of another prefix is a miss.
             description: Accepted, so that one dictionary serves put and get.
             custom_metadata: Accepted, too.

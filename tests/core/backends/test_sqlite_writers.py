@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from cacheness.backends import statements
+from cacheness.backends import sqlite_turns, statements
 from cacheness.backends.base import BackendContext
 from cacheness.backends.sqlite import SQLiteBackend
 from cacheness.config import CacheConfig
@@ -220,3 +220,18 @@ def test_whoever_waits_for_long_goes_on_waiting():
     turns._tries = 100_000
     with statements_of_this_thread():
         assert turns.wait(statements_of_this_thread())
+
+
+def test_no_two_wait_in_step_and_none_for_long_at_once(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(sqlite_turns, "sleep", pauses.append)
+
+    for turns in (sqlite_turns.Turns(60.0), sqlite_turns.Turns(60.0)):
+        for _ in range(30):
+            assert turns.wait(statements.Statements())
+
+    first, second = pauses[:29], pauses[29:]
+    assert len(pauses) == 58
+    assert first != second
+    assert max(first) > 10 * first[0], "whoever has waited long looks less often"
+    assert 0 < min(pauses) < max(pauses) < 0.02

@@ -52,6 +52,8 @@ def test_a_small_start_does_not_decide_for_the_whole():
 
     assert choice(bytes(64 << 10) + noise) == "none"
     assert choice(noise[: 64 << 10] + bytes(LARGE)) == "blosc2-lz4"
+    assert choice(bytes(300 << 10) + noise) == "none"
+    assert choice(noise[: 300 << 10] + bytes(LARGE)) == "blosc2-lz4"
 
 
 def test_a_first_piece_stands_for_a_payload_made_piece_by_piece():

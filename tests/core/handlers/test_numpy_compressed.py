@@ -121,6 +121,20 @@ def test_auto_compresses_what_shrinks_and_leaves_what_does_not(dump, MemoryConte
     assert dump(HANDLER, smooth[:1000], context)[1] == {}
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_auto_asks_the_whole_of_an_array_and_not_its_start(dump, MemoryContext, order):
+    context = MemoryContext(compressor=AutoCompressor())
+    array = np.random.default_rng(0).integers(0, 1 << 63, (64, 10_000))
+    array[:8] = 0
+    rising = np.arange(640_000).reshape(64, 10_000)
+    rising[:4] = array[8:12]
+    if order == "F":
+        array, rising = array.T, rising.T
+
+    assert dump(HANDLER, array, context)[1].get("storage_format") is None
+    assert dump(HANDLER, rising, context)[1]["storage_format"] == "b2nd"
+
+
 def test_other_compressors_are_left_to_the_core(dump, MemoryContext):
     context = MemoryContext(compressor=GzipCompressor())
 

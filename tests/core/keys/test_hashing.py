@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheness.keys.encoding import encode, named, params_key
 from cacheness.keys.hashing import THREADED_BYTES, Stream, digest
 
 LARGE = os.urandom(1 << 20) * (THREADED_BYTES // (1 << 20) + 1)
@@ -60,3 +62,40 @@ def test_an_array_without_elements_feeds_nothing(shape):
 
     assert stream.digest() == blake3(b"before").digest()
     assert digest(np.zeros(shape).data) == blake3().digest()
+
+
+SIZE = 8 << 20
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.zeros(SIZE, "u1"),
+        np.zeros((1024, SIZE // 8192)),
+        {"deep": [np.zeros(SIZE // 4, "f4")]},
+        np.ma.array(np.zeros(SIZE, "u1"), mask=False),
+        np.zeros(SIZE // 8, "i4,f4"),
+        bytes(SIZE),
+        bytearray(SIZE),
+        memoryview(np.zeros((1024, SIZE // 8192))),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_large_argument_is_named_without_a_copy_of_it(value):
+    params_key({"a": value})
+    tracemalloc.start()
+
+    params_key({"a": value})
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < SIZE // 20
+
+
+@pytest.mark.parametrize("array", [np.arange(999), np.arange(999, dtype=">i4"), np.eye(99)[:, ::2]])
+def test_a_buffer_is_encoded_as_its_bytes_are(array):
+    view, content = memoryview(array), array.tobytes()
+
+    assert encode(bytearray(content)) == named("bytearray", encode(content))
+    described = encode(view.format), encode(view.shape)
+    assert encode(view) == named("memoryview", *described, encode(content))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 import types
 
-from cacheness.keys.encoding import Memo, Unstable, encode, named
+from cacheness.keys.encoding import LONGEST_BODY, Memo, Unstable, encode, named
 from cacheness.keys.naming import function_name
 from cacheness.keys.origin import own_functions
 from cacheness.keys.parts import class_label
@@ -67,11 +67,23 @@ def _constant(value: object, _memo: Memo) -> bytes:
 
 
 def _bytearray(value: bytearray, _memo: Memo) -> bytes:
-    return named("bytearray", encode(bytes(value)))
+    return named("bytearray", _contents(memoryview(value)))
 
 
 def _memoryview(value: memoryview, _memo: Memo) -> bytes:
-    return named("memoryview", encode(value.format), encode(value.shape), encode(value.tobytes()))
+    return named("memoryview", encode(value.format), encode(value.shape), _contents(value))
+
+
+def _contents(view: memoryview) -> bytes:
+    """`encode` of the bytes, of which no copy is made where they are many and lie together."""
+    if view.nbytes > LONGEST_BODY and view.c_contiguous:
+        from cacheness.keys.hashing import digest
+
+        try:
+            return b"y#" + digest(view.cast("B"))
+        except TypeError:
+            pass  # a format that `cast` does not know, such as one of another byte order
+    return encode(view.tobytes())
 
 
 def _frozenset(value: frozenset[object], memo: Memo) -> bytes:
