@@ -78,9 +78,19 @@ def test_ignored_arguments_make_no_difference_and_are_never_touched(cache, calls
         calls.append(a)
         return a
 
+    class Untouchable:
+        def refuse(self, *_):
+            raise AssertionError("it was touched")
+
+        __getattribute__ = __repr__ = __reduce_ex__ = __eq__ = __hash__ = __bool__ = refuse
+
     f(1)
     f(1, verbose=threading.Lock(), extra=object())
+    f(1, verbose=Untouchable(), extra=Untouchable())
+    f(1, Untouchable())
     assert len(calls) == 1
+    f(3, Untouchable(), extra=Untouchable())
+    assert calls.pop() == 3
     f(1, other=2)
     assert len(calls) == 2
     with pytest.raises(ConfigError, match="'nothing'.*there are: a"):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cacheness import UnifiedCache
 from cacheness.keys.encoding import part_digests
 from cacheness.keys.summary import summarise_params
 
@@ -94,3 +95,42 @@ def test_of_what_is_secret_there_is_nothing():
 
 def test_what_has_no_fingerprint_is_described_all_the_same():
     assert summarise_params({"lock": threading.Lock()}) == {"lock": "_thread.lock, digest none"}
+
+
+class Loud:
+    """Its text takes seconds, as that of a large object may."""
+
+    def __init__(self):
+        self.size = 10**6
+
+    def __repr__(self):
+        raise AssertionError("it was formatted")
+
+    __str__ = __repr__
+
+    def __format__(self, _):
+        return repr(self)
+
+
+class LoudList(list):
+    __repr__ = __str__ = Loud.__repr__
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Loud(), [Loud()] * 100, {"a": Loud()}, (Loud(),), LoudList([1]), {1: LoudList()}],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_argument_is_ever_formatted(tmp_path, value):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(1, a=value)
+        assert cache.get(a=value) == 1
+        assert "digest" in cache.get_entry(a=value).params["a"]
+
+        @cache.cached
+        def f(a):
+            return 2
+
+        assert f(value) == f(value) == 2
+        assert f.cache_info().hits == 1
+        assert f.cache_explain(value)
