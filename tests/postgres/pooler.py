@@ -31,6 +31,8 @@ class Pooler:
         self._size = size
         self._turn = threading.Condition()
         self._closed = False
+        self.lost = b""
+        """A word: the next message with it is carried out, and the client's line breaks then."""
         self._sockets: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(directory / ".s.PGSQL.5432"))
@@ -73,6 +75,11 @@ class Pooler:
                 if server is None:
                     server = self._take(startup, previous)
                 server.socket.sendall(message)
+                if self.lost and self.lost in message:
+                    self.lost = b""
+                    while _read_message(server.socket)[0] != b"Z":
+                        pass
+                    return
                 if kind in b"QS" and server.answer(client):
                     self._give(server)
                     previous, server = server, None

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import column
 
+from cacheness import UnifiedCache
 from cacheness.custom_metadata import parse_query, typed_metadata
 from cacheness.errors import BackendUnavailableError
 from cacheness.filters import Filter
@@ -41,13 +42,19 @@ def socket_directory(url: str) -> str:
 
 
 @pytest.fixture
-def own_pooler(url: str, server_directory: Path) -> Iterator[str]:
-    """The URL of a pooler of ours."""
+def pooler(url: str, server_directory: Path) -> Iterator[Pooler]:
+    """A pooler of ours."""
     directory = server_directory / f"pool-{uuid4().hex[:8]}"
     directory.mkdir()
     pooler = Pooler(f"{socket_directory(url)}/.s.PGSQL.5432", directory)
-    yield f"postgresql://postgres@/postgres?host={quote(str(directory), safe='')}"
+    yield pooler
     pooler.close()
+
+
+@pytest.fixture
+def own_pooler(pooler: Pooler) -> str:
+    """Its URL."""
+    return f"postgresql://postgres@/postgres?host={quote(str(pooler.directory), safe='')}"
 
 
 @pytest.fixture
@@ -246,3 +253,20 @@ def test_an_unreachable_pooler_is_an_outage(server_directory: Path, tmp_path: Pa
     with pytest.raises(BackendUnavailableError):
         backend.find("key")
     backend.close()
+
+
+def test_a_batch_whose_commit_was_never_heard_of_keeps_its_payloads(
+    pooler: Pooler, own_pooler: str, schema: str, tmp_path: Path
+) -> None:
+    options = {"url": own_pooler, "schema": schema}
+    with UnifiedCache(
+        tmp_path, metadata_backend="postgres", metadata_options=options, blob_backend="file"
+    ) as cache:
+        old, *large = (bytes([number]) * 100_000 for number in range(4))
+        cache.put(old, "k0")
+
+        pooler.lost = b"COMMIT"
+        cache.put_batch((value, f"k{number}") for number, value in enumerate(large))
+
+        assert pooler.lost == b""
+        assert cache.get_batch(["k0", "k1", "k2"]) == large

@@ -72,6 +72,8 @@ def put_all(
                 session, schema, ordered[start : start + _ROWS], database.clock.distance
             )
         write_records(session.cursor, schema, recorded)
+        # Of our own generation, it is our first try, acknowledged by a connection that broke.
+        found = [old for old in found if old.generation != latest[old.cache_key].generation]
         if found:
             session.cursor.execute("SELECT pg_notify(%b, %b)", (channel, sender))
         return found
