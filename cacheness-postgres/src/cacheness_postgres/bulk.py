@@ -32,6 +32,8 @@ _ROWS = 10_000
 _SURE = 100
 """Of more keys than these the server may take reading the whole table for cheaper than looking
 each key up: it supposes that a page of the index comes from the disk each time."""
+_MARK, _MARK_SQL = "\n", "E'\\n'"
+"""Between keys that are sent as one text."""
 _INCOMING_KINDS = ["int8", *("text" if kind == "jsonb" else kind for kind in KINDS)]
 _ADDED_KINDS = ["bytea" if kind == "jsonb" else kind for kind in KINDS]
 _DOCUMENTS = tuple(position for position, kind in enumerate(KINDS) if kind == "jsonb")
@@ -48,13 +50,11 @@ def put_all(
 
     Of several entries with one key the last stays, and the others count as displaced.
     """
-    latest: dict[str, Entry | PlainEntry] = {}
+    given = list(entries)
+    latest = {entry.cache_key: entry for entry in given}
     displaced: list[Entry] = []
-    for entry in entries:
-        older = latest.pop(entry.cache_key, None)
-        if older is not None:
-            displaced.append(in_full(older))
-        latest[entry.cache_key] = entry
+    if len(latest) < len(given):
+        displaced += (in_full(one) for one in given if latest[one.cache_key] is not one)
     # All transactions take their row locks in this order, so none waits in a circle.
     ordered = [latest[key] for key in sorted(latest)]
     recorded = [
@@ -133,8 +133,9 @@ def _merge(
     cursor = session.cursor
     if len(entries) > _SURE:
         cursor.execute("SET LOCAL enable_seqscan = off")
-    named = list({entry.namespace for entry in entries}), [entry.cache_key for entry in entries]
-    standing = cursor.execute(does.lock, named, prepare=False).fetchall()
+    namespaces = list({entry.namespace for entry in entries})
+    keys = _as_one_text([entry.cache_key for entry in entries])
+    standing = cursor.execute(does.lock, (namespaces, *keys), prepare=False).fetchall()
     new = entries
     if standing:
         known = {row[:2] for row in standing}
@@ -144,6 +145,15 @@ def _merge(
     if new:
         _add(cursor, does, new, distance)
     return [to_entry(row, distance) for row in standing]
+
+
+def _as_one_text(keys: list[str]) -> tuple[list[str] | None, str | None]:
+    """The keys for ``lock``: as one text if that can be, which takes 0.2 µs a key, else as a list.
+
+    psycopg and the server take 0.5 µs for each element of a list.
+    """
+    text = _MARK.join(keys)
+    return (None, text) if text.count(_MARK) == len(keys) - 1 else (keys, None)
 
 
 def _add(
@@ -182,7 +192,7 @@ def _with_documents(row: Row) -> list[Any]:
 
 
 class _Statements(NamedTuple):
-    lock: str  # namespaces, cache_keys
+    lock: str  # namespaces, and as `_as_one_text`
     add: str
     send: str
     replace: str  # batch
@@ -205,8 +215,11 @@ def _statements(schema: str) -> _Statements:
     )
     same = "e.namespace = i.namespace AND e.cache_key = i.cache_key"
     return _Statements(
-        lock=f"SELECT {returned('e')} FROM {entries} AS e "
-        "WHERE e.namespace = ANY(%b) AND e.cache_key = ANY(%b) ORDER BY e.cache_key FOR UPDATE",
+        # As a subquery's, the keys are none of the planner's business, which would look at each.
+        lock=f"SELECT {returned('e')} FROM {entries} AS e WHERE e.namespace = ANY(%b) "
+        "AND e.cache_key = ANY((SELECT coalesce(%b::text[], "
+        f'string_to_array(%b::text COLLATE "C", {_MARK_SQL})))::text[]) '
+        "ORDER BY e.cache_key FOR UPDATE",
         add=f"COPY {entries} ({columns}) FROM STDIN (FORMAT BINARY)",
         send=f"COPY {incoming} (batch, {columns}) FROM STDIN (FORMAT BINARY)",
         replace=f"UPDATE {entries} AS e SET {changes} FROM {incoming} AS i "
