@@ -64,12 +64,24 @@ def copied(entries: Iterable[Entry | PlainEntry], distance: float) -> Iterator[b
 
 def _plain_row(plain: PlainEntry, distance: float) -> bytes | None:
     """[hot] The row, or None where it is not exact."""
-    (namespace, key, generation, handler, checksum, payload, distribution, now, ttl) = plain[:9]
-    params, object_type, summary = plain[9:]
+    (
+        namespace,
+        key,
+        generation,
+        handler,
+        checksum,
+        payload,
+        distribution,
+        now,
+        ttl,
+        params,
+        object_type,
+        summary,
+    ) = plain
     usual = _usual(namespace, handler, object_type, summary, distribution)
     if usual is None:
         return None
-    before, between, after = usual
+    before, between, after, after_all = usual
     document = b"\0\0\0\x03\x01{}"
     if params:
         image = json_image(params)
@@ -77,7 +89,6 @@ def _plain_row(plain: PlainEntry, distance: float) -> bytes | None:
             return None
         document = _field("jsonb", image)
     name, digest, size, at = key.encode(), checksum.encode(), len(payload), now + distance
-    lives = _NULL + _NULL if ttl is None else _LIFE(8, ttl, 8, at + ttl)
     return b"".join(
         (
             before,
@@ -91,8 +102,7 @@ def _plain_row(plain: PlainEntry, distance: float) -> bytes | None:
             _PAYLOAD(-1, size),
             payload,
             _TIMES(-1, -1, 8, at, 8, at, 8, at),
-            lives,
-            after,
+            after_all if ttl is None else _LIFE(8, ttl, 8, at + ttl) + after,
         )
     )
 
@@ -111,20 +121,27 @@ _LIFE = Struct(">idid").pack
 @lru_cache(4096)
 def _usual(
     namespace: str, handler: str, object_type: str, summary: str, distribution: str
-) -> tuple[bytes, bytes, bytes] | None:
-    """What is the same in rows of like entries: before the key, in between, after the times."""
+) -> tuple[bytes, bytes, bytes, bytes] | None:
+    """What is the same in rows of like entries.
+
+    That is before the key, in between, after the times, and after those of an entry that
+    lives for ever.
+    """
     if not can_be_stored(f"{handler}{object_type}{summary}{distribution}"):
         return None
     between = (("text", handler), ("int8", 1), ("text", None), ("text", object_type))
-    after = (
-        *(("float8", None), ("bool", False), ("int8", 0), ("float8", None)),  # to cost_seconds
-        *(("text", None), ("text", None), ("text", None)),  # function, code_digest, key_parts
-        *(("jsonb", "[]"), ("jsonb", "{}"), ("text", distribution), ("bytea", None)),
+    after = _fields(
+        (
+            *(("float8", None), ("bool", False), ("int8", 0), ("float8", None)),  # to cost_seconds
+            *(("text", None), ("text", None), ("text", None)),  # function, code_digest, key_parts
+            *(("jsonb", "[]"), ("jsonb", "{}"), ("text", distribution), ("bytea", None)),
+        )
     )
     return (
         _COUNT + _field("text", namespace),
         _fields((*between, ("text", summary), ("text", "none"))),
-        _fields(after),
+        after,
+        _NULL + _NULL + after,
     )
 
 
