@@ -60,6 +60,7 @@ class PostgresBackend(MetadataBackend):
     capabilities = frozenset({"inline", "query", "lock", "watch", "transactions", "records"})
     blob_backend = "postgres"
     shared = True
+    works_apart = True
 
     def __init__(
         self,
@@ -260,8 +261,13 @@ class PostgresBackend(MetadataBackend):
         return self.put_prepared(entries)
 
     def put_prepared(self, prepared: Iterable[Entry | PlainEntry]) -> list[Entry]:
-        from cacheness_postgres.bulk import put_all
+        from cacheness.backends.in_order import InOrder
+        from cacheness_postgres.bulk import put_all, put_in_order
 
+        if isinstance(prepared, InOrder):
+            return put_in_order(
+                self._database, self._schema, self._namespace, prepared, *self._told
+            )
         return put_all(self._database, self._schema, prepared, *self._told)
 
     def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:

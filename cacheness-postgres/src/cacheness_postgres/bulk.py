@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import cache
+from itertools import chain, islice
 from typing import NamedTuple
 
 from cacheness.backends.plain_entry import PlainEntry, in_full
@@ -18,14 +19,15 @@ from cacheness_postgres.statements import KINDS, returned, statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from cacheness.backends.in_order import InOrder
     from cacheness_postgres.connections import Database
     from cacheness_postgres.rows import Row
     from cacheness_postgres.session import Cursor, Session
 
-__all__ = ["put_all", "rename_all"]
+__all__ = ["put_all", "put_in_order", "rename_all"]
 
 _ROWS = 10_000
 """Rows that are written by one statement."""
@@ -56,7 +58,8 @@ def put_all(
     if len(latest) < len(given):
         displaced += (in_full(one) for one in given if latest[one.cache_key] is not one)
     # All transactions take their row locks in this order, so none waits in a circle.
-    ordered = [latest[key] for key in sorted(latest)]
+    keys = sorted(latest)
+    ordered = [latest[key] for key in keys]
     recorded = [
         entry
         for entry in ordered
@@ -64,13 +67,10 @@ def put_all(
     ]
     if recorded:
         make_tables(database, schema, (entry.custom_metadata for entry in recorded))
+    namespaces = list({entry.namespace for entry in ordered})
 
     def merge(session: Session) -> list[Entry]:
-        found: list[Entry] = []
-        for start in range(0, len(ordered), _ROWS):
-            found += _merge(
-                session, schema, ordered[start : start + _ROWS], database.clock.distance
-            )
+        found = _merge(session, schema, namespaces, keys, ordered, database.clock.distance)
         write_records(session.cursor, schema, recorded)
         # Of our own generation, it is our first try, acknowledged by a connection that broke.
         found = [old for old in found if old.generation != latest[old.cache_key].generation]
@@ -79,6 +79,21 @@ def put_all(
         return found
 
     return displaced + database.transact(merge) if ordered else displaced
+
+
+def put_in_order(
+    database: Database, schema: str, namespace: str, entries: InOrder, channel: str, sender: str
+) -> list[Entry]:
+    """`put_all` of entries that are made while the server takes those before them."""
+
+    def merge(session: Session) -> list[Entry]:
+        distance = database.clock.distance
+        found = _merge(session, schema, [namespace], entries.keys, entries, distance)
+        if found:
+            session.cursor.execute("SELECT pg_notify(%b, %b)", (channel, sender))
+        return found
+
+    return database.transact(merge) if entries.keys else []
 
 
 def rename_all(
@@ -122,46 +137,79 @@ def rename_all(
 
 
 def _merge(
-    session: Session, schema: str, entries: list[Entry | PlainEntry], distance: float
+    session: Session,
+    schema: str,
+    namespaces: list[str],
+    keys: Sequence[str],
+    entries: Iterable[Entry | PlainEntry],
+    distance: float,
 ) -> list[Entry]:
-    """Lock and replace what stands, and copy the rest in, without a price for each row.
+    """Write entries, which come in the order of their keys; give those that they displaced."""
+    does = _statements(schema)
+    if len(keys) > _SURE:
+        session.cursor.execute("SET LOCAL enable_seqscan = off")
+    displaced: list[Entry] = []
+    coming = iter(entries)
+    for start in range(0, len(keys), _ROWS):
+        some = keys[start : start + _ROWS]
+        standing = session.cursor.execute(
+            does.lock, (namespaces, *_as_one_text(some)), prepare=False
+        ).fetchall()
+        _write(session.cursor, does, standing, islice(coming, len(some)), distance)
+        displaced += (to_entry(row, distance) for row in standing)
+    return displaced
+
+
+def _write(
+    cursor: Cursor,
+    does: _Statements,
+    standing: list[Row],
+    entries: Iterator[Entry | PlainEntry],
+    distance: float,
+) -> None:
+    """Replace what stands, which is locked, and copy the rest in, without a price for each row.
 
     What stands can't go while it is locked. A key that others insert between the steps
     violates the primary key; then the transaction is done again.
     """
-    does = _statements(schema)
-    cursor = session.cursor
-    if len(entries) > _SURE:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-    namespaces = list({entry.namespace for entry in entries})
-    keys = _as_one_text([entry.cache_key for entry in entries])
-    standing = cursor.execute(does.lock, (namespaces, *keys), prepare=False).fetchall()
-    new = entries
-    if standing:
-        known = {row[:2] for row in standing}
-        new = [entry for entry in entries if (entry.namespace, entry.cache_key) not in known]
-        rows = (to_row(in_full(entry), distance) for entry in entries)
-        _replace(cursor, does, [row for row in rows if row[:2] in known])
-    if new:
-        _add(cursor, does, new, distance)
-    return [to_entry(row, distance) for row in standing]
+    known = {row[:2] for row in standing}
+    over: list[Row] = []
+
+    def new() -> Iterator[Entry | PlainEntry]:
+        for entry in entries:
+            if (entry.namespace, entry.cache_key) in known:
+                over.append(to_row(in_full(entry), distance))
+            else:
+                yield entry
+
+    added = new() if known else entries
+    first = next(added, None)
+    if first is not None:
+        _add(cursor, does, first, added, distance)
+    if over:
+        _replace(cursor, does, over)
 
 
-def _as_one_text(keys: list[str]) -> tuple[list[str] | None, str | None]:
+def _as_one_text(keys: Sequence[str]) -> tuple[list[str] | None, str | None]:
     """The keys for ``lock``: as one text if that can be, which takes 0.2 µs a key, else as a list.
 
     psycopg and the server take 0.5 µs for each element of a list.
     """
     text = _MARK.join(keys)
-    return (None, text) if text.count(_MARK) == len(keys) - 1 else (keys, None)
+    return (None, text) if text.count(_MARK) == len(keys) - 1 else (list(keys), None)
 
 
 def _add(
-    cursor: Cursor, does: _Statements, entries: list[Entry | PlainEntry], distance: float
+    cursor: Cursor,
+    does: _Statements,
+    first: Entry | PlainEntry,
+    others: Iterator[Entry | PlainEntry],
+    distance: float,
 ) -> None:
     """Write rows of new keys; what is next is made while the server takes what was before."""
+    entries = chain((first,), others)
     with cursor.copy(does.add) as copy:
-        if any(isinstance(entry, PlainEntry) for entry in entries):
+        if isinstance(first, PlainEntry):
             for block in copied(entries, distance):
                 copy.write(block)
         else:

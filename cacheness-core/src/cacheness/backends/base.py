@@ -100,6 +100,10 @@ class MetadataBackend(ABC):
     finds_plain: bool = False
     """Whether `find_plain` knows better than to give None, so that a read asks it first."""
 
+    works_apart: bool = False
+    """Whether a server of its own does the work, so that it is well used by making the entries
+    of a batch meanwhile, in an open transaction: `put_prepared` may then be given `InOrder`."""
+
     directory: str | None = None
     """The directory on a disk of this machine in which the store grows, if there is one."""
 

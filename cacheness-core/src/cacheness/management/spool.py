@@ -53,7 +53,7 @@ class EntrySpool:
         """Keep one more."""
         self._kept.append(entry)
         payload = entry.payload if isinstance(entry, PlainEntry) else entry.inline
-        self._size += _ENTRY + len(payload or b"")
+        self._size += _ENTRY + (len(payload) if payload else 0)
         if self._size >= _CHUNK:
             self._spill()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cacheness.backends.in_order import InOrder
 from cacheness.entry import Entry
 from cacheness.errors import ConfigError
 from cacheness.filters import Filter, eviction_order
@@ -208,6 +209,22 @@ class ManyEntriesPromises(StoreContract):
         ), "put_prepared has to give the entries that it displaced, so that their blobs are removed"
         assert backend.count() == len(expected)
 
+    def test_entries_that_are_made_one_by_one_are_put_as_others_are(
+        self, backend: MetadataBackend
+    ) -> None:
+        old = make_entry("k1", prefix="p")
+        backend.put_entry(old)
+        made = {key: make_plain(key, params={"of": key}) for key in ("k2", "k0", "ключ", "k1")}
+
+        displaced = backend.put_prepared(InOrder(sorted(made), made.__getitem__))
+
+        expected = {key: entry.entry() for key, entry in made.items()}
+        assert backend.get_entries(list(expected)) == expected, (
+            "put_prepared has to take any iterable, one that makes its entries among them"
+        )
+        assert [entry.generation for entry in displaced] == [old.generation]
+        assert backend.put_prepared(InOrder([], made.__getitem__)) == []
+
     def test_a_transaction_is_all_or_nothing(self, backend: MetadataBackend) -> None:
         if "transactions" not in backend.capabilities:
             return
@@ -221,6 +238,8 @@ class ManyEntriesPromises(StoreContract):
 
         with pytest.raises(RuntimeError, match="the source failed"):
             backend.put_entries(failing())
+        with pytest.raises(KeyError, match="k1"):
+            backend.put_prepared(InOrder(["k0", "k1"], {"k0": make_plain("k0")}.__getitem__))
 
         assert backend.list_entries() == [without_payload(old)], (
             "declare 'transactions' only if a bulk form that fails changes nothing"
