@@ -315,7 +315,12 @@ class Engine:
         """Remove a blob that no entry names, if it can be removed."""
         if name is None:
             return
+        from cacheness.disk.unrecorded import is_inherited, seen_to
+
+        if is_inherited(name):
+            return
         try:
+            seen_to(name)  # so it is to nobody any more
             self.blobs().delete(name)
         except (OSError, ValueError):  # the name itself may be damaged
             return

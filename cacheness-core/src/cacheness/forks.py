@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tells objects that they were inherited by a forked child, and keeps forks out of imports."""
+"""Tells who goes on in a forked child that it is one, and keeps forks out of imports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from _thread import get_ident
 from time import monotonic, sleep
 from weakref import WeakSet
+
+from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +24,52 @@ if TYPE_CHECKING:
             """Let go of it; called in the child, in its only thread."""
 
 
-__all__ = ["renew_in_child"]
+__all__ = ["ForkedError", "check", "lead_nowhere", "number", "renew_in_child"]
+
+number = 0
+"""How many forks lie between this process and the one that imported the module.
+
+Who is in the middle of something compares it with what it was at the beginning, right before
+each call of the operating system: where a signal handler forked, a child goes on with a call
+that is its parent's, and so are its files. No handler comes between comparing and calling.
+"""
+
+
+class ForkedError(BackendUnavailableError, OSError):
+    """A child goes on with a call that its parent is in the middle of, too."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this process was forked in the middle of the call, which is its parent's to end: "
+            "make the call again"
+        )
+
+
+def check(begun: int) -> None:
+    """Make sure that this is the process in which ``number`` was ``begun``.
+
+    Raises:
+        ForkedError: It is a child of that.
+    """
+    if number != begun:
+        raise ForkedError
+
+
+def lead_nowhere(descriptor: int) -> None:
+    """Have a descriptor that a child shares with its parent lead to no file any more.
+
+    What a buffer still holds is written to it without an error, and nothing can be read.
+    """
+    flags = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0)
+    try:
+        nowhere = os.open(os.devnull, flags)
+    except OSError:  # there are too many
+        os.close(descriptor)
+        nowhere = os.open(os.devnull, flags)
+    if nowhere != descriptor:
+        os.dup2(nowhere, descriptor, inheritable=False)
+        os.close(nowhere)
+
 
 _owners: WeakSet[SupportsFork] = WeakSet()
 
@@ -83,6 +130,8 @@ def _name_of(frame: FrameType) -> str:
 
 
 def _after_fork() -> None:
+    global number
+    number += 1
     _give_up_imports()
     errors = []
     for owner in list(_owners):

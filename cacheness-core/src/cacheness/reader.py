@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from time import perf_counter, time
 
+from cacheness import forks
 from cacheness.errors import BackendUnavailableError, BlobCorruptedError, CachenessError
 from cacheness.logged import is_logged
 from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
@@ -137,6 +138,7 @@ class Reader:
         stored = first
         if stored is None:
             stored = self._engine.backend.find(key) if found is UNSET else found
+        begun = forks.number
         for _ in range(_TRIES):
             if stored is None or (
                 (stored[6] is not None or prefix is not None or age is not UNSET)
@@ -146,6 +148,7 @@ class Reader:
             try:
                 value = decode(key, stored, options)
             except (FileNotFoundError, BlobCorruptedError, BadSignatureError) as error:
+                forks.check(begun)
                 again = self._engine.backend.find(key)
                 if again is not None and again[0] == stored[0]:
                     return self._faults().refuse(key, stored, error)
@@ -153,8 +156,10 @@ class Reader:
                     return OVERTAKEN
                 stored = again
             except UndecodableError as error:
+                forks.check(begun)
                 return self._faults().leave_undecoded(key, stored, error)
             except OSError as error:
+                forks.check(begun)
                 raise BackendUnavailableError(f"entry {key} can't be read: {error}") from error
             else:
                 self._hits.add(key)

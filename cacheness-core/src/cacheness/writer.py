@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 from time import time
 
+from cacheness import forks
 from cacheness.errors import BackendUnavailableError, CachenessError, CachenessWarning, warn
 from cacheness.logged import is_logged
 from cacheness.switch import is_off
@@ -59,11 +60,17 @@ class Writer:
         if entry is None:
             return False
         try:
+            _check_own(entry.blob)
             other = self._engine.backend.put_entry(entry, if_absent=if_absent)
+            _check_own(entry.blob)
         except BaseException:
             self.withdraw((entry,))
             raise
-        if other is not None:
+        if entry.blob is not None:
+            from cacheness.disk.unrecorded import seen_to
+
+            seen_to(entry.blob)
+        if other is not None and other.generation != entry.generation:
             if if_absent:
                 self._engine.discard(entry)
                 return False
@@ -166,11 +173,13 @@ class Writer:
         """The payload, which is written; None where it is larger than the cache may be."""
         upkeep = self._engine.upkeep()
         upkeep.before_writing(key, obj)
+        begun = forks.number
         try:
             encoded = self.encoder().encode(
                 obj, handler=handler, compressor=compressor, options=options
             )
         except OSError as error:
+            forks.check(begun)
             way = "; free some space on the disk" if error.errno in _NO_SPACE else ""
             raise BackendUnavailableError(f"entry {key} can't be stored: {error}{way}") from error
         try:
@@ -251,9 +260,11 @@ class Writer:
         """Remove the blobs of entries that could not be recorded.
 
         A store may fail, or be interrupted, after it has recorded them: their blobs stay,
-        and where it can't be asked, all do.
+        and where it can't be asked, all do. So do those that are a parent's to record.
         """
-        with_blobs = [entry for entry in entries if entry.blob is not None]
+        from cacheness.disk.unrecorded import is_inherited
+
+        with_blobs = [entry for entry in entries if entry.blob and not is_inherited(entry.blob)]
         try:
             standing = self._engine.backend.get_entries([entry.cache_key for entry in with_blobs])
         except CachenessError:
@@ -281,3 +292,11 @@ class Writer:
             engine = self._engine
             self._encoder = Encoder(engine.registry, engine.config, engine.blobs, inline=inline)
         return self._encoder
+
+
+def _check_own(blob: str | None) -> None:
+    """As `check_own`, which is imported where there is a blob."""
+    if blob is not None:
+        from cacheness.disk.unrecorded import check_own
+
+        check_own(blob)

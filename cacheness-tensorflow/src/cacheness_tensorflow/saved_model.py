@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
-import tempfile
 import weakref
 from typing import TYPE_CHECKING
 
+from cacheness.disk.scratch import new_directory, private_directory, remove_directory
 from cacheness.errors import CannotHandleError, SerializationError, UnhashableParameterError
 from cacheness.handlers.base import Handler
 from cacheness_tensorflow.tarball import TarWriter, read_manifest, slice_of
@@ -52,7 +51,7 @@ class SavedModelHandler(Handler):
         import tensorflow as tf
 
         _require_functions(obj)
-        with tempfile.TemporaryDirectory(prefix="cacheness-") as directory:
+        with private_directory() as directory:
             tf.saved_model.save(obj, directory, context.options.get("signatures"))
             with open(file_path, "wb") as file:
                 tar = TarWriter(file)
@@ -65,18 +64,18 @@ class SavedModelHandler(Handler):
     def get_with(self, file_path: str, metadata: Mapping[str, Any], context: HandlerContext) -> Any:
         import tensorflow as tf
 
-        directory = tempfile.mkdtemp(prefix="cacheness-")
+        directory, pid = new_directory(), os.getpid()
         try:
             _extract(file_path, metadata["manifest"], directory)
             loaded = tf.saved_model.load(directory)
         except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
+            remove_directory(pid, directory)
             raise
         # Assets stay files, which their object names by path; all else is in memory.
         if os.listdir(os.path.join(directory, "assets")):
-            weakref.finalize(loaded, shutil.rmtree, directory, ignore_errors=True)
+            weakref.finalize(loaded, remove_directory, pid, directory)
         else:
-            shutil.rmtree(directory, ignore_errors=True)
+            remove_directory(pid, directory)
         return loaded
 
     def fingerprint(self, obj: Any, update: Update) -> None:

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A child that an observer forks in the middle of a call, and its parent, both go on."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +66,19 @@ def test_both_go_on_where_an_observer_forks(tmp_path, backend, change):
         assert os.waitstatus_to_exitcode(status) == 0
         assert went_on
         assert not cache.verify_integrity().missing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["go-on", "raise"])
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_a_child_leaves_to_its_parent_what_that_is_in_the_middle_of(tmp_path, backend, end):
+    script = Path(__file__).with_name("forking_within.py")
+
+    done = subprocess.run(
+        [sys.executable, script, tmp_path, backend, end], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert sum(change["children"] for change in found.values()) > 20
+    assert [change for change in found.items() if change[1]["problems"]] == [], done.stderr

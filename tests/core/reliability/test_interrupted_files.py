@@ -60,7 +60,7 @@ class DrawingHandler(Handler):
 def cache(quick_path, monkeypatch):
     (quick_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(quick_path / "tmp"))
-    monkeypatch.setattr("cacheness.disk.staging._directory", None)
+    monkeypatch.setattr("cacheness.disk.scratch._directory", None)
     register_handler(priority=1000)(DrawingHandler)
     with UnifiedCache(quick_path / "cache", signing_key=b"a key of this test", min_free=0) as made:
         yield made

@@ -19,7 +19,9 @@ from contextlib import suppress
 from time import sleep, time
 from zlib import crc32
 
+from cacheness import forks
 from cacheness.disk.durable import sync_directory
+from cacheness.forks import ForkedError, check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class Journal:
             return False
         self.close()
         with suppress(FileNotFoundError):
-            self._open(create=False)
+            self._open()
         return True
 
     def read_new(self, *, settled: bool) -> Iterator[tuple[Operation, Place]]:
@@ -174,63 +176,86 @@ class Journal:
 
     # --- writing ------------------------------------------------------------------------
 
-    def append(self, lines: list[bytes]) -> list[Place]:
+    def append(self, lines: list[bytes], begun: int) -> list[Place]:
         """Add lines by one write, and tell where they are.
 
         What a crashed writer left behind the last whole line is cut off before. Where the
         write fails, the file is as it was.
+
+        Args:
+            lines: Each with its newline.
+            begun: What `forks.number` was when the caller took the lock.
+
+        Raises:
+            ForkedError: The lock is a parent's.
         """
         descriptor = self._descriptor
         if descriptor is None:
-            descriptor = self._open(create=True)
+            descriptor = self._open(begun)
         elif not self._writable:
             descriptor = self._open_to_write()
-        if os.fstat(descriptor).st_size > self.end:
-            os.ftruncate(descriptor, self.end)
+        check(begun)
+        end, text = self.end, b"".join(lines)
+        check(begun)  # before it is the file's end, and after it is the child's
+        if os.fstat(descriptor).st_size > end:
+            check(begun)
+            os.ftruncate(descriptor, end)
             self._forget_what_lay_behind()
         try:
-            _write_all(descriptor, b"".join(lines))
+            _write_all(descriptor, text, begun)
         except OSError:
-            os.ftruncate(descriptor, self.end)
+            check(begun)
+            os.ftruncate(descriptor, end)
             raise
+        check(begun)
         places = []
         for line in lines:
             places.append((self.end, len(line)))
             self.end += len(line)
         return places
 
-    def sync(self) -> None:
+    def sync(self, begun: int) -> None:
         """Wait for what was appended to be on the disk, where that was asked for."""
+        check(begun)
         if self._durable and self._descriptor is not None:
             os.fsync(self._descriptor)
 
-    def replace(self, lines: Iterable[bytes]) -> list[Place]:
+    def replace(self, lines: Iterable[bytes], begun: int) -> list[Place]:
         """Put a new file with these lines in the place of the old one, and go on with it.
 
-        The lines may read from the old file while they are made.
+        The lines may read from the old file while they are made. ``begun`` as for `append`.
         """
-        self._remove_leftovers()
+        check(begun)
+        self._remove_leftovers(begun)
         temporary = f"{self.path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
         places: list[Place] = []
         try:
-            descriptor = _open_new(temporary, 0, self._mode)
+            descriptor = _open_new(temporary, 0, self._mode, begun)
             try:
-                self._fill(descriptor, lines, places)
+                self._fill(descriptor, lines, places, begun)
             finally:
                 os.close(descriptor)
             # Windows can't replace a file that is open.
             if sys.platform == "win32":
                 self.close()
+            check(begun)
             os.replace(temporary, self.path)
         except BaseException:
-            _unlink(temporary)
+            if forks.number == begun:
+                _unlink(temporary)
             raise
+        check(begun)
         self.close()
-        self._open(create=False)
+        self._open()
         self.end = sum(places[-1]) if places else 0
+        if forks.number != begun:
+            self.close()  # so that a child reads it all anew
+            raise ForkedError
         return places
 
-    def _fill(self, descriptor: int, lines: Iterable[bytes], places: list[Place]) -> None:
+    def _fill(
+        self, descriptor: int, lines: Iterable[bytes], places: list[Place], begun: int
+    ) -> None:
         offset = 0
         held = bytearray()
         for line in lines:
@@ -238,17 +263,18 @@ class Journal:
             offset += len(line)
             held += line
             if len(held) >= _PIECE:
-                _write_all(descriptor, held)
+                _write_all(descriptor, held, begun)
                 held.clear()
-        _write_all(descriptor, held)
+        _write_all(descriptor, held, begun)
         # Whatever the durability: the new name may come to the disk before what it names, and
         # all entries would be lost instead of the newest.
         os.fsync(descriptor)
 
-    def _remove_leftovers(self) -> None:
+    def _remove_leftovers(self, begun: int) -> None:
         """Of writers that were killed here: the lock says that none is at work."""
         directory, name = os.path.split(self.path)
         for found in os.listdir(directory):
+            check(begun)
             if found.startswith(f"{name}.") and found.endswith(".tmp"):
                 _unlink(os.path.join(directory, found))
 
@@ -261,8 +287,9 @@ class Journal:
         if descriptor is not None:
             os.close(descriptor)
 
-    def _open(self, *, create: bool) -> int:
-        descriptor = self._open_descriptor(create=create)
+    def _open(self, begun: int | None = None) -> int:
+        """Open the file; with what `append` is given, make it."""
+        descriptor = self._open_descriptor(begun)
         try:
             status = os.fstat(descriptor)
         except BaseException:
@@ -278,10 +305,10 @@ class Journal:
             sync_directory(os.path.dirname(self.path))
         return descriptor
 
-    def _open_descriptor(self, *, create: bool) -> int:
+    def _open_descriptor(self, begun: int | None) -> int:
         self._writable = not self._read_only
-        if create:
-            return _open_new(self.path, os.O_APPEND, self._mode)
+        if begun is not None:
+            return _open_new(self.path, os.O_APPEND, self._mode, begun)
         if self._writable:
             try:
                 return os.open(self.path, os.O_RDWR | os.O_APPEND | _FLAGS)
@@ -385,7 +412,8 @@ def _dumped(operation: Operation) -> bytes:
     return json.dumps({"wide": True, **operation}, separators=(",", ":")).encode()
 
 
-def _open_new(path: str, flags: int, mode: int) -> int:
+def _open_new(path: str, flags: int, mode: int, begun: int) -> int:
+    check(begun)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags | _FLAGS, mode)
     try:
         if sys.platform != "win32":
@@ -396,10 +424,11 @@ def _open_new(path: str, flags: int, mode: int) -> int:
     return descriptor
 
 
-def _write_all(descriptor: int, data: bytes | bytearray) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray, begun: int) -> None:
     """One write, unless the operating system takes less of it (it takes up to 2 GiB)."""
     view = memoryview(data)
     while view:
+        check(begun)
         view = view[os.write(descriptor, view) :]
 
 

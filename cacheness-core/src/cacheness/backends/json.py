@@ -15,6 +15,7 @@ from cacheness.backends.replay import (
 from cacheness.backends.shapes import stored_payload
 from cacheness.backends.shared_log import SharedLog
 from cacheness.backends.table import add_notes, detached, json_copy, keys_by_age, summary_of
+from cacheness.disk.unrecorded import check_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class JsonBackend(MetadataBackend):
 
     def put_entry(self, entry: Entry, *, if_absent: bool = False) -> Entry | None:
         with self._log.writing() as (space, operations):
+            check_own(entry.blob)
             old = space.table.get(entry.cache_key)
             if old is not None and if_absent:
                 return self._log.whole(space, entry.cache_key)
@@ -96,6 +98,7 @@ class JsonBackend(MetadataBackend):
         self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None
     ) -> bool:
         with self._log.writing() as (space, operations):
+            check_own(changes.get("blob"))
             entry = space.table.get(cache_key)
             if entry is None or if_generation not in (None, entry.generation):
                 return False
@@ -138,6 +141,7 @@ class JsonBackend(MetadataBackend):
         with self._log.writing() as (space, operations):
             now_there: dict[str, Entry] = {}
             for entry in given:
+                check_own(entry.blob)
                 key = entry.cache_key
                 old = now_there.get(key) or space.table.get(key)
                 if old is not None:

@@ -7,6 +7,7 @@ import os
 from _thread import RLock, get_ident
 from contextlib import contextmanager
 
+from cacheness import forks
 from cacheness.backends.journal import Journal, encode_line
 from cacheness.backends.replay import Replay, first_operation, inline_of
 from cacheness.backends.table import detached
@@ -18,7 +19,6 @@ from cacheness.errors import (
     ReadOnlyError,
     warn,
 )
-from cacheness.forks import renew_in_child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class SharedLog:
         self._closed = False
         with self.reading():
             pass
-        renew_in_child(self)
+        forks.renew_in_child(self)
 
     @contextmanager
     def reading(self) -> Iterator[Space]:
@@ -101,17 +101,21 @@ class SharedLog:
                 f"{self._journal.path} is in use by this very thread; a signal handler or a "
                 "finaliser can't write to it in between: let it try again later"
             )
+        begun = forks.number
         operations: list[Operation] = []
         lock = self._locks.hold(_NAME, timeout=self._timeout)
         try:
             self._writers.add(thread)
             lock.__enter__()
             with self._mutex, self._caught_up(settled=True) as space:
+                forks.check(begun)
                 yield space, operations
-                self._write(operations)
+                self._write(operations, begun)
             # Other threads may read on while this one waits for the disk.
             if operations:
-                self._journal.sync()
+                self._journal.sync(begun)
+        except forks.ForkedError:
+            raise
         except OSError as error:
             raise self._unavailable(error) from error
         finally:
@@ -153,9 +157,10 @@ class SharedLog:
 
     def mend(self) -> None:
         """Replace the log by one of what stands, whole lines only."""
+        begun = forks.number
         with self.writing():
             if self._journal.end > self._state.live_bytes:
-                self._compact()
+                self._compact(begun)
             self._journal.damaged = 0
 
     def close(self) -> None:
@@ -197,15 +202,18 @@ class SharedLog:
         """Read what was written since; ``settled`` as in `Journal.read_new`."""
         if self._closed:
             raise CacheClosedError("the cache is closed")
-        journal = self._journal
+        journal, begun = self._journal, forks.number
         if not journal.changed():
             return
         try:
             if journal.restarted():
                 self._state = Replay()
             for operation, place in journal.read_new(settled=settled):
+                if forks.number != begun:
+                    break  # the state is the child's, which has nothing of its parent's
                 if not self._state.apply(operation, place):
                     journal.damaged += 1
+            forks.check(begun)
         except BaseException:
             journal.close()
             self._state = Replay()
@@ -221,7 +229,7 @@ class SharedLog:
 
     # --- writing ------------------------------------------------------------------------
 
-    def _write(self, operations: list[Operation]) -> None:
+    def _write(self, operations: list[Operation], begun: int) -> None:
         if not operations:
             return
         for operation in operations[:-1]:
@@ -230,19 +238,22 @@ class SharedLog:
             operations[-1]["of"] = len(operations)
         if self._journal.end == 0:
             operations.insert(0, first_operation())
-        places = self._journal.append([encode_line(operation) for operation in operations])
+        lines = [encode_line(operation) for operation in operations]
+        places = self._journal.append(lines, begun)
         try:
+            forks.check(begun)
             for operation, place in zip(operations, places, strict=True):
                 self._state.apply(operation, place)
+            forks.check(begun)
         except BaseException:  # a signal handler's: what was appended is read anew
             self._journal.close()
             self._state = Replay()
             raise
         self._version += 1
         if self._journal.end > max(2 * self._state.live_bytes + _SLACK, self._compact_from):
-            self._compact()
+            self._compact(begun)
 
-    def _compact(self) -> None:
+    def _compact(self, begun: int) -> None:
         """Replace the log by a shorter one; where that fails, try again at twice the length."""
         self._compact_from = 2 * self._journal.end
         moved: list[Line | None] = []
@@ -253,7 +264,9 @@ class SharedLog:
                 yield raw
 
         try:
-            places = self._journal.replace(lines())
+            places = self._journal.replace(lines(), begun)
+        except forks.ForkedError:
+            raise
         except OSError:
             return
         self._state.moved(moved, places)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 
+from cacheness import forks
 from cacheness.disk.blob_names import BLOB_NAME, check_blob_name
 
 TYPE_CHECKING = False
@@ -153,8 +154,10 @@ class BlobBackend(ABC):
         """
         from cacheness.disk.staging import pieces_of
 
+        begun = forks.number
         size = self.write(name, pieces_of(staged_path))
-        os.unlink(staged_path)
+        if forks.number == begun:
+            os.unlink(staged_path)
         return size
 
     def close(self) -> None:  # noqa: B027  # most hold nothing

@@ -13,6 +13,7 @@ from time import time
 from cacheness.blobs.base import BLOB_NAME, BlobBackend, check_blob_name
 from cacheness.blobs.place import Place
 from cacheness.disk.folder import closing_on_error
+from cacheness.disk.unrecorded import check_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,12 +77,14 @@ class FileBlobBackend(BlobBackend):
 
     def write(self, name: str, source: Iterable[Buffer]) -> int:
         prefix, file_name = check_blob_name(name).split("/")
-        temporary = _temporary_name(".tmp")
         with self._place.made_folder(prefix) as folder:
+            # What follows is done by the process that opened the folder, or not at all.
+            check_own(name)
+            temporary = _temporary_name(".tmp")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             try:
                 with folder.open(temporary, flags, self._place.mode) as opened:
-                    size = _write_all(opened.number, source)
+                    size = _write_all(opened, source)
                     self._finish(opened.number)
                 folder.rename(temporary, file_name)
             except BaseException:
@@ -102,7 +105,7 @@ class FileBlobBackend(BlobBackend):
             if os.fstat(opened.number).st_size > len(target):
                 raise ValueError(f"blob {name} is longer than {len(target)} bytes")
             file, at = opened.file(), 0
-            while got := file.readinto(target[at : at + _READ]):
+            while got := file.readinto(target[at : at + _READ]):  # in a child it leads nowhere
                 yield target[at : at + got]
                 at += got
 
@@ -116,8 +119,7 @@ class FileBlobBackend(BlobBackend):
 
     def pieces(self, name: str) -> Iterator[Buffer]:
         with self._open(name) as opened:
-            file = opened.file()
-            while piece := file.read(_READ):
+            while piece := os.read(opened.number, _READ):
                 yield piece
 
     def local_path(self, name: str) -> _LocalPath:
@@ -178,6 +180,7 @@ class FileBlobBackend(BlobBackend):
             size = os.fstat(opened.number).st_size
             self._finish(opened.number)
         with self._place.made_folder(prefix) as folder:
+            check_own(name)
             try:
                 folder.rename_into(staged_path, file_name)
             except OSError as error:
@@ -292,7 +295,7 @@ class _LocalPath:
         """The file is the blob itself, so it stays."""
 
 
-def _write_all(descriptor: int, source: Iterable[Buffer]) -> int:
+def _write_all(opened: Descriptor, source: Iterable[Buffer]) -> int:
     """Write the buffers, large ones without a copy; give their size."""
     size = 0
     held = bytearray()
@@ -308,16 +311,16 @@ def _write_all(descriptor: int, source: Iterable[Buffer]) -> int:
                 continue
             view = memoryview(b"")
         if held:
-            _write(descriptor, memoryview(held))
+            _write(opened, memoryview(held))
             held = bytearray()
-        _write(descriptor, view)
-    _write(descriptor, memoryview(held))
+        _write(opened, view)
+    _write(opened, memoryview(held))
     return size
 
 
-def _write(descriptor: int, view: memoryview) -> None:
+def _write(opened: Descriptor, view: memoryview) -> None:
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[os.write(opened.number, view) :]
 
 
 def _changed_at(status: os.stat_result) -> float:

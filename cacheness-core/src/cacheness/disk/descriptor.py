@@ -6,7 +6,11 @@ from __future__ import annotations
 import os
 import stat
 from functools import partial
+from operator import length_hint
 from weakref import ref
+
+from cacheness import forks
+from cacheness.disk.apart import note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["Descriptor"]
+
+_DIRECTORY = getattr(os, "O_DIRECTORY", 0)
 
 
 class Descriptor:
@@ -26,31 +32,62 @@ class Descriptor:
     from its user is closed as it is dropped, by the same call: in a ``__del__`` another
     interrupt could come, and would be lost.
 
+    A child that is forked meanwhile shares with its parent the place in the file, so that
+    neither may read or write it without the other's knowledge: in the child it leads nowhere.
+
     Args:
         path: What to open.
         flags: As for `os.open`.
         mode: The permissions of a file that is made.
         within: The directory that the path is relative to.
+        begun: What `forks.number` was before anybody could know the path.
 
     Raises:
         OSError: As from `os.open`.
+        ForkedError: A child goes on with what its parent began.
     """
 
-    __slots__ = ("__weakref__", "_closing", "_dropped", "_numbers")
+    __slots__ = ("__weakref__", "_closing", "_dropped", "_fork", "_left", "_numbers")
 
     def __init__(
-        self, path: str, flags: int, mode: int = 0o600, *, within: Descriptor | None = None
+        self,
+        path: str,
+        flags: int,
+        mode: int = 0o600,
+        *,
+        within: Descriptor | None = None,
+        begun: int | None = None,
     ) -> None:
+        if begun is None:
+            begun = forks.number if within is None else within._fork
+        self._fork: int = begun
         self._numbers: list[int] = []
-        self._closing = map(os.close, self._numbers)
+        self._left = iter(self._numbers)
+        self._closing = map(os.close, self._left)
         self._dropped = ref(self, partial(next, self._closing))
         make = os.open if within is None else partial(os.open, dir_fd=within.number)
-        self._numbers.extend(map(make, (path,), (flags,), (mode,)))
+        opening = map(make, (path,), (flags,), (mode,))
+        if forks.number != begun:
+            raise forks.ForkedError
+        self._numbers.extend(opening)
+        if not flags & _DIRECTORY:  # which has no place that one could share
+            note(self._numbers[0], self._dropped)
 
     @property
     def number(self) -> int:
-        """The number to hand to functions of `os`, while it is open."""
+        """The number to hand to functions of `os` at once, while it is open.
+
+        Raises:
+            ForkedError: It was opened by a process that this one was forked from.
+        """
+        if forks.number != self._fork:
+            raise forks.ForkedError
         return self._numbers[0]
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, or was handed over by `keep`."""
+        return not length_hint(self._left)
 
     def is_regular(self) -> bool:
         """Whether it is a file, and no directory or device; closed where nobody can tell."""
@@ -64,7 +101,7 @@ class Descriptor:
         """A file object for reading, which does not close it; nor may it outlive this."""
         from io import FileIO
 
-        return FileIO(self._numbers[0], "rb", closefd=False)
+        return FileIO(self.number, "rb", closefd=False)
 
     def close(self) -> None:
         """Close it; closing twice is allowed."""

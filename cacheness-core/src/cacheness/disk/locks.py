@@ -10,6 +10,7 @@ from _thread import RLock, allocate_lock
 from time import monotonic, sleep
 
 from cacheness.errors import BackendUnavailableError
+from cacheness.forks import ForkedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class FileLock:
                     taken = file.acquire(self._offset, deadline)
                     if not taken:
                         return False
+                    file.check()
                     # Where the directory was removed and made again meanwhile, a lock on
                     # the old file excludes nobody.
                     if file.identity == _identity(self._site.path):
@@ -117,6 +119,8 @@ class FileLock:
                 finally:
                     if self._file is None:
                         _give_back(file, self._offset, taken=taken)
+        except ForkedError:
+            raise
         except OSError as error:
             raise BackendUnavailableError(
                 f"the lock file {self._site.path} can't be used: {error.strerror or error}"
@@ -269,6 +273,7 @@ class _LockFile:
     def _wait(self, offset: int, deadline: float | None) -> bool:
         wait, longest = _FIRST_WAIT, _LONGEST_WAIT
         patient = monotonic() + 1.0
+        self.check()
         while not _try_lock(self._descriptor, offset):
             left = _left(deadline)
             if left is not None and left <= 0:
@@ -279,9 +284,17 @@ class _LockFile:
             if wait == _LONGEST_WAIT and monotonic() > patient:
                 longest = _PATIENT_WAIT
             wait = min(2 * wait, longest)
+            self.check()
         return True
 
+    def check(self) -> None:
+        """Refuse to go on in a child that was forked meanwhile, to which this is closed."""
+        if self.fork != _fork:
+            raise ForkedError
+
     def release(self, offset: int) -> None:
+        if self.fork != _fork:
+            return
         try:
             _unlock(self._descriptor, offset)
         finally:
@@ -307,7 +320,7 @@ class _LockFile:
     def drop(self) -> None:
         """Close the file with its last user: only then is no lock lost by closing."""
         self.users -= 1
-        if not self.users:
+        if not self.users and self.fork == _fork:
             del _files[self.identity]
             os.close(self._descriptor)
 

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import sys
-import tempfile
 
 from cacheness.disk.descriptor import Descriptor
+from cacheness.disk.scratch import scratch_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +16,15 @@ if TYPE_CHECKING:
 
     from cacheness.disk.folder import Folder
 
-__all__ = ["HeldPath", "is_ours_alone", "new_file_path", "open_regular", "pieces_of"]
+__all__ = [
+    "HeldPath",
+    "is_ours_alone",
+    "new_file_path",
+    "open_regular",
+    "pieces_of",
+]
 
 _PIECE = 1 << 20
-
-_directory: tuple[int, str] | None = None
-"""The process that made it, and the directory: a forked child makes one of its own."""
 
 
 class HeldPath(str):
@@ -67,7 +68,7 @@ def new_file_path(name: str) -> str:
         name: The blob that it is for; the file bears its extension.
     """
     extension = name[name.find(".") :] if "." in name else ""
-    return os.path.join(_own_directory(), os.urandom(16).hex() + extension)
+    return os.path.join(scratch_directory(), os.urandom(16).hex() + extension)
 
 
 def pieces_of(path: str) -> Iterator[bytes]:
@@ -77,8 +78,7 @@ def pieces_of(path: str) -> Iterator[bytes]:
         OSError: It is missing, or no regular file.
     """
     with open_regular(path) as opened:
-        file = opened.file()
-        while piece := file.read(_PIECE):
+        while piece := os.read(opened.number, _PIECE):
             yield piece
 
 
@@ -96,17 +96,3 @@ def open_regular(path: str) -> Descriptor:
         opened.close()
         raise OSError(f"{path} is no regular file")
     return opened
-
-
-def _own_directory() -> str:
-    global _directory
-    pid = os.getpid()
-    if _directory is None or _directory[0] != pid or not os.path.isdir(_directory[1]):
-        _directory = pid, tempfile.mkdtemp(prefix="cacheness-")
-        atexit.register(_remove_directory, *_directory)
-    return _directory[1]
-
-
-def _remove_directory(pid: int, path: str) -> None:
-    if os.getpid() == pid:
-        shutil.rmtree(path, ignore_errors=True)

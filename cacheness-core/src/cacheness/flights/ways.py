@@ -8,6 +8,8 @@ from _thread import allocate_lock
 from contextlib import suppress
 from time import monotonic
 
+from cacheness import forks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskWay", "ThreadWay", "at_once"]
 
+_LONGEST_WAIT = 1.0
+"""Seconds after which a thread that waits looks whether it still is in the same process."""
 _FIRST_PAUSE = 0.000_5
 _LONGEST_PAUSE = 0.025
 """Seconds between two tries of a task for a lock that another process holds."""
@@ -79,9 +83,16 @@ class ThreadWay:
         return True
 
     async def woken(self, seconds: float | None) -> bool:
-        return self._lock.acquire(
-            timeout=-1 if seconds is None or seconds > 4e6 else max(0.0, seconds)
-        )
+        begun = forks.number
+        deadline = None if seconds is None else monotonic() + seconds
+        # A child that a signal handler forks meanwhile has nobody who would wake it.
+        while forks.number == begun:
+            left = _LONGEST_WAIT if deadline is None else deadline - monotonic()
+            if self._lock.acquire(timeout=max(0.0, min(left, _LONGEST_WAIT))):
+                return True
+            if left <= 0:
+                break
+        return False
 
     async def acquired(self, lock: Lock, seconds: float) -> bool:
         return lock.acquire(seconds)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import tempfile
 
+from cacheness.disk.apart import keep_apart
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +57,7 @@ class Spool:
             return
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
+            keep_apart(self._file)
         self._file.write(piece)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sized
+from contextlib import suppress
 
+from cacheness.disk.unrecorded import check_own, seen_to
+from cacheness.forks import ForkedError
 from cacheness.keys.encoding import params_key
 from cacheness.logged import is_logged
 from cacheness.management.spool import EntrySpool
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     Prepare: TypeAlias = Callable[
         [str, object, Mapping[str, object] | None], Entry | PlainEntry | None
     ]
+    _Stored: TypeAlias = tuple[list[str], list[Entry], dict[str, int]]
+    # The keys, the entries displaced, and the generations of those in files, by key.
 
 __all__ = ["delete_batch", "get_batch", "put_batch"]
 
@@ -52,11 +57,12 @@ def put_batch(
     is_short = not (handler or compressor or options) and details.keys() == {"ttl_seconds"}
     is_quiet = progress is None or progress is False
     with EntrySpool() as prepared:
-        stored = None
+        stored: _Stored | None = None
         if is_short and not secret and is_quiet and _may_be_at_hand(pairs, engine):
             from cacheness.management.at_hand import put_at_hand
 
-            stored = put_at_hand(engine, pairs, details["ttl_seconds"])
+            at_hand = put_at_hand(engine, pairs, details["ttl_seconds"])
+            stored = None if at_hand is None else (*at_hand, {})
         if stored is None:
             prepare = (
                 _preparing_in_short(engine, details, secret)
@@ -64,9 +70,11 @@ def put_batch(
                 else _preparing(engine, details, secret, handler, compressor, options)
             )
             stored = _put_as_they_come(engine, pairs, prepared, prepare, secret, progress)
-        keys, displaced = stored
+        keys, displaced, in_files = stored
         for old in displaced:
-            engine.discard(old)
+            # A child that went on with this very call may have recorded it first.
+            if in_files.get(old.cache_key) != old.generation:
+                engine.discard(old)
         prefix = details.get("prefix", "")
         other = next((old for old in displaced if old.prefix != prefix), None)
         if other is not None:
@@ -151,12 +159,15 @@ def _put_as_they_come(
     prepare: Prepare,
     secret: Collection[str],
     progress: Progress,
-) -> tuple[list[str], list[Entry]]:
-    """Prepare all entries, then record them; give the keys, and the entries displaced."""
+) -> _Stored:
+    """Prepare all entries, then record them."""
+    from cacheness.entry import Entry
     from cacheness.management.details import checked_secret
 
     keys: list[str] = []
     known: set[str] = set()
+    in_files: dict[str, int] = {}
+    blobs: list[str] = []
     total = len(pairs) if isinstance(pairs, Sized) else None
     with reporting(progress, total, "storing") as advance:
         waiting = Waiting(engine, prepared)
@@ -172,16 +183,26 @@ def _put_as_they_come(
                 entry = None if is_off() else prepare(key, obj, named)
                 if entry is not None:
                     prepared.add(entry)
+                    if type(entry) is Entry and entry.blob is not None:
+                        in_files[key] = entry.generation
+                        blobs.append(entry.blob)
+                    elif in_files:
+                        in_files.pop(key, None)
                 waiting.renew()
                 keys.append(key)
                 advance(1)
             if secret and keys:
                 checked_secret(secret, known)
             waiting.renew()
-            return keys, engine.backend.put_prepared(prepared) if prepared else []
+            check_own(*blobs)
+            displaced = engine.backend.put_prepared(prepared) if prepared else []
+            check_own(*blobs)
         except BaseException:
-            engine.writer.withdraw(prepared.entries())
+            with suppress(ForkedError):
+                engine.writer.withdraw(prepared.entries())
             raise
+        seen_to(*blobs)
+    return keys, displaced, in_files
 
 
 def _preparing(

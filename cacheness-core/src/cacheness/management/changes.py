@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from time import time
 
+from cacheness.disk.unrecorded import check_own, seen_to
 from cacheness.entry import renewal
 from cacheness.outcomes import MISS, UNSET
 from cacheness.switch import is_off
@@ -89,19 +90,25 @@ def update_data(
     payload = {name: getattr(new, name) for name in _OF_THE_PAYLOAD}
     try:
         while old is not None:
+            if old.generation == new.generation:
+                break  # a child that went on with this very call was first
             renewal = _renewal(old, new.renewed_at, ttl_seconds)
+            check_own(new.blob)
             if engine.backend.update_fields(
                 key, {**changes, **payload, **renewal}, if_generation=old.generation
             ):
                 break
             old = engine.reader.standing(key, prefix, UNSET)
+        check_own(new.blob)
     except BaseException:
         engine.writer.withdraw((new,))
         raise
     if old is None:
         engine.discard(new)
         return False
-    engine.discard(old)
+    seen_to(new.blob)
+    if old.generation != new.generation:
+        engine.discard(old)
     _settle(engine, key, new.generation)
     engine.tell("put", key, new.handler, new.stored_bytes)
     engine.upkeep().make_room(new.stored_bytes)

@@ -7,7 +7,9 @@ import pickle
 from operator import attrgetter
 from tempfile import TemporaryFile
 
+from cacheness import forks
 from cacheness.backends.plain_entry import PlainEntry, in_full
+from cacheness.disk.apart import keep_apart
 from cacheness.entry import Entry, build_entry
 
 TYPE_CHECKING = False
@@ -29,13 +31,16 @@ _values = attrgetter(*_FIELDS)
 class EntrySpool:
     """Keeps entries in order; many of them in a file that nobody else can open.
 
-    Iterating gives them from the first on, as often as is asked, each as it was added.
+    Iterating gives them from the first on, as often as is asked, each as it was added, but in
+    a child that was forked meanwhile.
     Not safe for threads.
     """
 
-    __slots__ = ("_chunks", "_file", "_kept", "_size")
+    __slots__ = ("_begun", "_chunks", "_file", "_kept", "_size")
 
     def __init__(self) -> None:
+        self._begun: int | None = None
+        """What `forks.number` was when the file was made."""
         self._kept: list[Entry | PlainEntry] = []
         self._size = 0
         self._file: IO[bytes] | None = None
@@ -59,7 +64,10 @@ class EntrySpool:
 
     def _spill(self) -> None:
         if self._file is None:
+            self._begun = forks.number
             self._file = TemporaryFile(prefix="cacheness-")  # noqa: SIM115 - closed in __exit__
+            keep_apart(self._file)
+        self._check()
         # As tuples: pickling a dataclass with slots calls Python twice for each.
         values = [
             tuple(entry) if isinstance(entry, PlainEntry) else _values(entry)
@@ -76,14 +84,22 @@ class EntrySpool:
 
     def __iter__(self) -> Iterator[Entry | PlainEntry]:
         if self._file is not None:
+            self._check()
             self._file.seek(0)
             for _ in range(self._chunks):
+                self._check()
                 for values in pickle.load(self._file):
                     if len(values) == _PLAIN:
                         yield PlainEntry._make(values)
                     else:
                         yield build_entry(**dict(zip(_FIELDS, values, strict=True)))
+            self._check()
         yield from self._kept
+
+    def _check(self) -> None:
+        """Make sure that the file is there: a child that was forked meanwhile has none."""
+        if self._begun is not None:
+            forks.check(self._begun)
 
     def __bool__(self) -> bool:
         return bool(self._kept or self._chunks)

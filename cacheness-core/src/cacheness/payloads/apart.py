@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 from _queue import SimpleQueue
+from _thread import allocate_lock, start_new_thread
 from contextlib import contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING
 
+from cacheness import forks
+
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable, Iterator
 
     from cacheness.handlers.protocols import Buffer
 
 __all__ = ["updating_apart"]
+
+_PATIENCE = 0.1
+"""Seconds after which who waits for the thread looks whether it is in another process."""
 
 
 @contextmanager
@@ -21,11 +27,17 @@ def updating_apart(update: Callable[[Buffer], object]) -> Iterator[Callable[[Buf
     """Give an ``update`` that returns at once: another thread takes the pieces in.
 
     It has done so when the body has ended; until then they have to stay as they are.
+
+    Raises:
+        ForkedError: In a child that was forked meanwhile, which has no such thread, unless the
+            body raises.
     """
+    begun = forks.number
     pieces: SimpleQueue[Buffer | None] = SimpleQueue()
-    thread = Thread(target=_follow, args=(update, pieces), name="cacheness-checksum")
+    running = allocate_lock()
+    running.acquire()
     try:
-        thread.start()
+        start_new_thread(_follow, (update, pieces, running))
     except RuntimeError:  # no more threads can be had
         yield update
         return
@@ -33,9 +45,16 @@ def updating_apart(update: Callable[[Buffer], object]) -> Iterator[Callable[[Buf
         yield pieces.put
     finally:
         pieces.put(None)
-        thread.join()
+        while forks.number == begun and not running.acquire(timeout=_PATIENCE):
+            pass
+    forks.check(begun)
 
 
-def _follow(update: Callable[[Buffer], object], pieces: SimpleQueue[Buffer | None]) -> None:
-    while (piece := pieces.get()) is not None:
-        update(piece)
+def _follow(
+    update: Callable[[Buffer], object], pieces: SimpleQueue[Buffer | None], running: LockType
+) -> None:
+    try:
+        while (piece := pieces.get()) is not None:
+            update(piece)
+    finally:
+        running.release()

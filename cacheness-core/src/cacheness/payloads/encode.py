@@ -7,6 +7,8 @@ import os
 from itertools import chain
 from typing import NamedTuple
 
+from cacheness import forks
+from cacheness.disk.unrecorded import check_own, new_blob_name, seen_to
 from cacheness.errors import CannotHandleError, SerializationError
 from cacheness.payloads.archive import ArchiveWriter, Part
 from cacheness.payloads.checksum import Checksum, checksum_of
@@ -210,9 +212,10 @@ class _Encoding:
         compressed: Compressed | None = None,
     ) -> Encoded:
         extension = str(metadata.get("extension") or self._loaded.extension)
-        name = _blob_name(extension + (codec.extension if compressed else ""))
         checksum = Checksum(self._algorithm())
-        size = self._encoder.blobs().write(name, checked(stream, checksum))
+        name, size = self._write_blob(
+            extension + (codec.extension if compressed else ""), checked(stream, checksum)
+        )
         logical = size
         if compressed is not None:
             logical = compressed.logical_bytes
@@ -222,10 +225,14 @@ class _Encoding:
     # --- a handler that writes a file itself --------------------------------------------
 
     def _run_with_file(self) -> Encoded:
+        from cacheness.disk.apart import apart
+
+        begun = forks.number
         blobs = self._encoder.blobs()
         staged, private = self._staged(self._loaded)
         try:
-            metadata = self._loaded.handler.put_with(self._obj, staged, self._context)
+            with apart(staged, begun):
+                metadata = self._loaded.handler.put_with(self._obj, staged, self._context)
             self._data_only = self._data_only and self._context.data_only
             if self._parts.objects:
                 return self._run_with_parts(pieces_of(staged), metadata)
@@ -237,12 +244,14 @@ class _Encoding:
                 return self._adopt(staged, metadata, blobs)
             return self._store_buffers(pieces_of(staged), metadata)
         except FileNotFoundError as error:
+            forks.check(begun)
             raise SerializationError(
                 f"the handler {self._loaded.name!r} did not write the file it was given"
             ) from error
         finally:
-            try:  # noqa: SIM105  # an interrupt could keep a function in Python from beginning
-                os.unlink(staged)
+            try:  # an interrupt could keep a function in Python from beginning
+                if forks.number == begun:
+                    os.unlink(staged)
             except FileNotFoundError:
                 pass  # adopted
 
@@ -255,7 +264,8 @@ class _Encoding:
         """
         from cacheness.disk.staging import is_ours_alone, new_file_path
 
-        name = _blob_name(loaded.extension)
+        digits = os.urandom(16).hex()
+        name = f"{digits[:2]}/{digits}{loaded.extension}"
         signing = self._encoder.signing
         signed = signing == "all" or (signing == "auto" and not loaded.data_only)
         if not signed or loaded.verifies:
@@ -269,8 +279,12 @@ class _Encoding:
         checksum = Checksum(self._algorithm())
         for piece in pieces_of(staged):
             checksum.update(piece)
-        name = _blob_name(str(metadata.get("extension") or self._loaded.extension))
-        size = blobs.adopt(staged, name)
+        name = new_blob_name(str(metadata.get("extension") or self._loaded.extension))
+        try:
+            size = blobs.adopt(staged, name)
+        except BaseException:
+            seen_to(name)  # never
+            raise
         codec = self._encoder.registry.compressor("none")
         return self._encoded(metadata, codec, checksum.text(), size, size, blob=name)
 
@@ -290,11 +304,13 @@ class _Encoding:
             return self._encoded(
                 metadata, none, checksum, len(payload), len(payload), inline=payload
             )
-        hasher, name = Checksum(self._algorithm()), _blob_name(".tar")
+        hasher = Checksum(self._algorithm())
         strong = self._strong or not self._data_only
-        size = self._encoder.blobs().write(name, checked(chunks, hasher))
+        name, size = self._write_blob(".tar", checked(chunks, hasher))
         if not (strong or self._data_only) and self._encoder.signing != "off":
+            check_own(name)
             self._encoder.blobs().delete(name)
+            seen_to(name)
             raise _NeedsSignatureError
         metadata = {**metadata, "_archive": list(writer.manifest_span)}
         return self._encoded(metadata, none, hasher.text(), size, size, blob=name)
@@ -334,13 +350,18 @@ class _Encoding:
             given, metadata = loaded.dumps(obj, context)
             buffers = tuple(given)
         else:
+            from cacheness.disk.apart import apart
+
+            begun = forks.number
             staged, _ = self._staged(loaded)
             try:
-                metadata = loaded.handler.put_with(obj, staged, context)
+                with apart(staged, begun):
+                    metadata = loaded.handler.put_with(obj, staged, context)
                 buffers = tuple(pieces_of(staged))
             finally:
-                try:  # noqa: SIM105  # as above
-                    os.unlink(staged)
+                try:  # as above
+                    if forks.number == begun:
+                        os.unlink(staged)
                 except FileNotFoundError:
                     pass
         self._data_only = self._data_only and loaded.data_only and context.data_only
@@ -362,6 +383,15 @@ class _Encoding:
         )
 
     # --- what they share ----------------------------------------------------------------
+
+    def _write_blob(self, extension: str, pieces: Iterable[Buffer]) -> tuple[str, int]:
+        """Write a blob; give its name and size."""
+        name = new_blob_name(extension)
+        try:
+            return name, self._encoder.blobs().write(name, pieces)
+        except BaseException:
+            seen_to(name)  # never
+            raise
 
     def _context_for(self, loaded: LoadedHandler, options: Mapping[str, Any]) -> PutContext:
         configured = self._encoder.handler_options.get(loaded.name)
@@ -428,11 +458,6 @@ def _is_small(buffers: Iterable[Buffer], limit: int) -> TypeGuard[tuple[bytes]]:
         and type(buffers[0]) is bytes
         and len(buffers[0]) <= limit
     )
-
-
-def _blob_name(extension: str) -> str:
-    digits = os.urandom(16).hex()
-    return f"{digits[:2]}/{digits}{extension}"
 
 
 def _type_name(obj: object) -> str:

@@ -8,7 +8,8 @@ from errno import ELOOP, EMLINK
 from stat import S_ISREG
 from time import sleep
 
-from cacheness.errors import BackendUnavailableError, ConfigError
+from cacheness import forks
+from cacheness.errors import BackendUnavailableError, CachenessError, ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def write_file_in(folder: Folder, name: str, text: bytes, mode: int, *, sync: bo
     Many processes may do so at the same time: one of them wins, and nobody ever sees a
     half-written file; with ``sync`` not even after a power loss.
     """
+    begun = forks.number
     temporary = f"{name}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     remove = folder.unlinking(temporary)
     try:
@@ -169,8 +171,9 @@ def write_file_in(folder: Folder, name: str, text: bytes, mode: int, *, sync: bo
                 os.fsync(opened.number)
         return _link(folder, temporary, name, text, mode)
     finally:
-        try:  # noqa: SIM105  # an interrupt could keep a function in Python from beginning
-            remove()
+        try:  # an interrupt could keep a function in Python from beginning
+            if forks.number == begun:
+                remove()
         except FileNotFoundError:
             pass
 
@@ -237,7 +240,9 @@ def _check_format(directory: str, marker: bytes) -> None:
         )
 
 
-def _unusable(directory: str, error: OSError) -> ConfigError:
+def _unusable(directory: str, error: OSError) -> CachenessError:
+    if isinstance(error, forks.ForkedError):
+        return error
     return ConfigError(
         f"cache_dir={directory!r} can't be used ({error.strerror or error}); "
         "name a directory that you may write to, or pass read_only=True"

@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict
 
+from cacheness import forks
 from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
@@ -29,9 +30,11 @@ def put_aside(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfi
     A payload that can't be read any more leaves its record alone; where the cache keeps
     nothing on disk, or the disk is full, the payload is lost, as it is useless anyway.
     """
+    begun = forks.number
     if os.path.isdir(config.cache_dir):
         with suppress(OSError, ValueError, BackendUnavailableError):
             _copy(entry, blobs, config)
+    forks.check(begun)  # it is up to the parent, then
 
 
 def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:

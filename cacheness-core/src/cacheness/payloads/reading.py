@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from cacheness import forks
 from cacheness.disk.blob_names import check_blob_name
 from cacheness.errors import (
     BackendUnavailableError,
@@ -269,30 +270,27 @@ class Reading:
             copy: Whether the bytes are to be taken to where nobody else writes.
             deferred: Whether an uncopied file may be given without comparing it.
         """
+        from cacheness.disk.apart import apart
+        from cacheness.disk.scratch import private_directory
+
+        begun = forks.number
         plain = self._inline is None and self._compressor == "none"
         if plain and not copy:
             blobs, name = self._reachable_blob()
-            with blobs.local_path(name) as path:
+            with blobs.local_path(name) as path, apart(path, begun):
                 if not deferred and self._must_compare():
                     self._compared(_checksum_of_file(path, self._checksum))
                 yield path
             return
-        import os
-        import shutil
-        import tempfile
-
-        directory = tempfile.mkdtemp(prefix="cacheness-")
-        try:
-            path = os.path.join(directory, f"payload{self._loaded.extension}")
-            if plain:
-                self._copy_blob(path)
-            else:
-                with open(path, "wb") as file:
-                    file.write(self._payload())
-            yield path
-        finally:
-            # A view that is still open keeps its pages although the name is gone.
-            shutil.rmtree(directory, ignore_errors=True)
+        with private_directory() as directory:
+            path = f"{directory}/payload{self._loaded.extension}"
+            with apart(path, begun):
+                if plain:
+                    self._copy_blob(path)
+                else:
+                    with open(path, "wb") as file:
+                        file.write(self._payload())
+                yield path
 
     def _copy_blob(self, path: str) -> None:
         """Copy the blob piece by piece, and compare what was copied."""
@@ -390,13 +388,7 @@ class Reading:
             stored = self._decompressed(stored, part.compressor, part.metadata, part.logical_bytes)
         if loaded.loads is not None:
             return self._call(loaded.loads, stored, part.metadata, context)
-        import os
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="cacheness-") as directory:
-            path = os.path.join(directory, f"part{loaded.extension}")
-            with open(path, "wb") as file:
-                file.write(stored)
+        with _private_copy(stored, f"part{loaded.extension}") as path:
             return self._call(loaded.handler.get_with, path, part.metadata, context)
 
     def _get_from(self, path: str) -> Any:
@@ -407,13 +399,7 @@ class Reading:
         self, body: memoryview, metadata: Mapping[str, Any], context: GetContext
     ) -> Any:
         """Hand the body of a payload of many parts to a handler that wants a file."""
-        import os
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="cacheness-") as directory:
-            path = os.path.join(directory, f"payload{self._loaded.extension}")
-            with open(path, "wb") as file:
-                file.write(body)
+        with _private_copy(body, f"payload{self._loaded.extension}") as path:
             return self._loaded.handler.get_with(path, metadata, context)
 
     def _call(self, decode: Callable[..., Any] | None, *arguments: Any) -> Any:
@@ -435,6 +421,21 @@ class Reading:
             if ends_the_caller(error):
                 raise
             raise UndecodableError from error
+
+
+@contextmanager
+def _private_copy(payload: memoryview, name: str) -> Iterator[str]:
+    """The path of a file that holds these bytes, where nobody else writes."""
+    from cacheness.disk.apart import apart
+    from cacheness.disk.scratch import private_directory
+
+    begun = forks.number
+    with private_directory() as directory:
+        path = f"{directory}/{name}"
+        with apart(path, begun):
+            with open(path, "wb") as file:
+                file.write(payload)
+            yield path
 
 
 def _mapping(metadata: Mapping[str, Any] | str | None) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from hmac import compare_digest, digest
 
 from cacheness.errors import ConfigError, SecurityWarning, warn
+from cacheness.forks import ForkedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class Signer:
             return None
         try:
             return load_user_key(make=not self._config.read_only)
+        except ForkedError:
+            raise
         except (OSError, ValueError) as error:
             self._unavailable = f"there is no signing key: {error}"
             warn(

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 from cacheness.errors import BlobCorruptedError, CachenessError, SerializationError
 from cacheness.payloads.buffers import checked_size
@@ -165,11 +167,18 @@ class StoredStream:
 
 def _read(file: FileIO, offset: int, size: int) -> bytes:
     """As many bytes as there are; no more than the file has is asked for."""
-    file.seek(0, 2)
-    size = min(size, max(0, file.tell() - offset))
-    file.seek(offset)
+    size = min(size, max(0, os.fstat(file.fileno()).st_size - offset))
     pieces = []
-    while size and (piece := file.read(size)):
+    while size and (piece := _read_at(file, offset, size)):
         pieces.append(piece)
+        offset += len(piece)
         size -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _read_at(file: FileIO, offset: int, size: int) -> bytes:
+    """Without moving the place in the file, which a forked child shares."""
+    if sys.platform == "win32":
+        file.seek(offset)
+        return file.read(size) or b""
+    return os.pread(file.fileno(), size, offset)

@@ -15,6 +15,7 @@ import os
 from time import time
 from typing import NamedTuple
 
+from cacheness import forks
 from cacheness.disk.descriptor import Descriptor
 from cacheness.payloads.checksum import checksum_of
 from cacheness.payloads.items import ItemEncoder
@@ -45,13 +46,15 @@ _LONG_TEXT = 1024
 class StreamWriter:
     """Takes the items of a stream one by one; each is encoded before the next may change it.
 
-    Use it in one thread at a time, and end it with `finish` or `abandon`.
+    Use it in one thread at a time, and end it with `finish` or `abandon`. In a child that was
+    forked meanwhile it takes nothing more.
 
     Args:
         engine: Of the cache that the stream is for.
     """
 
     def __init__(self, engine: Engine) -> None:
+        self._begun = forks.number
         self._engine = engine
         self._encoder = ItemEncoder(engine)
         self._heads: dict[str, int] = {}
@@ -123,7 +126,7 @@ class StreamWriter:
         """Forget the stream; nothing is left of it, unless a handler took it over."""
         self._close()
         path, self._path = self._path, None
-        if path is not None and os.path.exists(path):
+        if path is not None and os.path.exists(path) and forks.number == self._begun:
             os.unlink(path)
 
     # --- members --------------------------------------------------------------------------
@@ -186,6 +189,7 @@ class StreamWriter:
     # --- the file -------------------------------------------------------------------------
 
     def _write(self, buffers: Iterator[Buffer] | tuple[bytes, ...]) -> None:
+        forks.check(self._begun)
         if self._file is None:
             digits = os.urandom(16).hex()
             self._path = self._engine.blobs().stage(f"{digits[:2]}/{digits}.tar")

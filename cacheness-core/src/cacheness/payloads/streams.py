@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from cacheness import forks
 from cacheness.payloads.checksum import taken_in
 
 TYPE_CHECKING = False
@@ -85,6 +86,12 @@ def checked(stream: Iterable[Buffer], checksum: Checksum) -> Iterator[Buffer]:
 
 def pieces_of(file_path: str) -> Iterator[bytes]:
     """The bytes of a file, in pieces."""
+    begun = forks.number
     with open(file_path, "rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
+        while True:
+            if forks.number != begun:
+                raise forks.ForkedError
+            piece = file.read(_PIECE)
+            if not piece:
+                return
             yield piece

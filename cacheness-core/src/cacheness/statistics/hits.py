@@ -74,7 +74,8 @@ class HitBuffer:
 
         One thread does, and no other waits for it.
         """
-        if not self._counting.acquire(blocking=False):
+        counting = self._counting  # which a child that is forked meanwhile has another one of
+        if not counting.acquire(blocking=False):
             if len(self.reads) >= _MOST:  # an interrupt kept whoever did from its end
                 self.flush()
             return
@@ -83,7 +84,7 @@ class HitBuffer:
             self.reads = []
             self._counted.add(reads)
         finally:
-            self._counting.release()
+            counting.release()
         if self._counted.is_full(now):
             self.flush()
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from cacheness.blobs.base import BLOB_NAME
+from cacheness.disk.unrecorded import check_own, new_blob_name, seen_to
 from cacheness.errors import (
     BackendUnavailableError,
     CachenessWarning,
@@ -40,6 +40,7 @@ _CHUNK_SECONDS = 60.0
 """Entries, bytes and seconds after which what was taken is recorded: its blobs must not
 wait for that until they are taken for orphans."""
 _LISTED = 1_000
+_ANY_NAME = f"00/{32 * '0'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,11 @@ class Arrivals:
     def _write(self, entry: Entry, blob: str, stream: Iterable[Buffer]) -> None:
         try:
             self._engine.blobs().write(blob, stream)
-        except OSError as error:
+        except BaseException as error:
+            check_own(blob)
+            seen_to(blob)  # never
+            if not isinstance(error, OSError):
+                raise
             raise BackendUnavailableError(
                 f"entry {entry.cache_key} can't be stored: {error}"
             ) from error
@@ -298,10 +303,9 @@ class Arrivals:
         return replace(entry, signature=signature)
 
     def _new_name(self, entry: Entry, extension: str) -> str:
-        digits = os.urandom(16).hex()
-        name = f"{digits[:2]}/{digits}"
-        named = f"{name}{extension or self._extension(entry)}"
-        return named if BLOB_NAME.fullmatch(named) else f"{name}.bin"
+        ending = extension or self._extension(entry)
+        named = BLOB_NAME.fullmatch(f"{_ANY_NAME}{ending}")
+        return new_blob_name(ending if named else ".bin")
 
     def _extension(self, entry: Entry) -> str:
         """As a put would have named a blob of this payload."""
@@ -324,7 +328,10 @@ class Arrivals:
         engine = self._engine
         try:
             newer = self._newer(list(chunk.values()))
+            blobs = [entry.blob for entry in newer]
+            check_own(*blobs)
             displaced = engine.backend.put_entries(newer)
+            check_own(*blobs)
         except BaseException:
             self._engine.writer.withdraw(chunk.values())
             raise
@@ -332,8 +339,11 @@ class Arrivals:
             del chunk[entry.cache_key]
         self._drop(chunk.values())
         self._tally.skipped += len(chunk)
+        seen_to(*blobs)
+        generations = {entry.generation for entry in newer}
         for old in displaced:
-            engine.discard(old)
+            if old.generation not in generations:  # recorded by a child that went on with this
+                engine.discard(old)
         for entry in newer:
             self._tally.copied += 1
             self._tally.bytes += entry.stored_bytes

@@ -25,6 +25,7 @@ from typing import BinaryIO, NamedTuple
 
 from xxhash import xxh3_128
 
+from cacheness import forks
 from cacheness.disk.descriptor import Descriptor
 from cacheness.entry import Entry
 from cacheness.errors import BlobCorruptedError, ConfigError
@@ -99,6 +100,7 @@ class ExportWriter:
     """
 
     def __init__(self, file: BinaryIO, manifest: BinaryIO) -> None:
+        self._begun = forks.number
         self._file = file
         self._manifest = manifest
         self.count = 0
@@ -119,8 +121,9 @@ class ExportWriter:
         try:
             self._member(name, entry.stored_bytes, checked_pieces(entry, pieces))
         except BaseException:
-            self._file.seek(start)
-            self._file.truncate()
+            if forks.number == self._begun:
+                self._file.seek(start)
+                self._file.truncate()
             raise
         self._manifest.write(line)
         self.count += 1

@@ -7,7 +7,9 @@ import os
 import tempfile
 from contextlib import contextmanager, suppress
 
+from cacheness import forks
 from cacheness.blobs.base import BLOB_NAME
+from cacheness.disk.apart import keep_apart, telling_of_forks
 from cacheness.disk.descriptor import Descriptor
 from cacheness.errors import BackendUnavailableError, BlobCorruptedError
 from cacheness.integrity.integrity import in_batches
@@ -53,6 +55,7 @@ def export_entries(
         writer.add(entry, extension, pieces)
 
     with (
+        telling_of_forks(),
         _new_file(os.path.abspath(os.path.expanduser(path)), engine.config) as (file, spool),
         reporting(progress, _total(engine, filters), "exporting") as advance,
     ):
@@ -72,7 +75,7 @@ def import_entries(
     """Take in what an export holds."""
     engine.check_writable()
     tally = Tally()
-    with ExportReader.open(os.path.expanduser(path)) as reader:
+    with telling_of_forks(), ExportReader.open(os.path.expanduser(path)) as reader:
         total = reader.check()
         with (
             reporting(progress, total, "importing") as advance,
@@ -97,6 +100,7 @@ def copy_entries(
     tally = Tally()
     engine.flush()
     with (
+        telling_of_forks(),
         reporting(progress, _total(engine, filters), "copying") as advance,
         Arrivals(target, Vetting(engine).verdict, tally, trust=trust) as arrivals,
     ):
@@ -208,22 +212,28 @@ def _extension_of(entry: Entry) -> str:
 def _new_file(path: str, config: CacheConfig) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """A file that comes to its path when the body has ended well, and one beside it."""
     directory, name = os.path.split(path)
+    begun = forks.number
     temporary = os.path.join(directory, f".{name[:100]}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         with (
-            Descriptor(temporary, flags, file_mode(config)) as opened,
+            Descriptor(temporary, flags, file_mode(config), begun=begun) as opened,
             open(opened.number, "wb", closefd=False) as file,
             tempfile.TemporaryFile(dir=directory) as spool,
         ):
+            forks.check(begun)
+            keep_apart(spool)
             yield file, spool
+            forks.check(begun)
             file.flush()
             if config.durability == "fsync":
                 os.fsync(file.fileno())
+        forks.check(begun)
         os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):
-            os.unlink(temporary)
+            if forks.number == begun:
+                os.unlink(temporary)
         raise
     if config.durability == "fsync":
         _sync(directory)
