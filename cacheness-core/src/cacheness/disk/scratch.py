@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""A directory for the files of this process alone, which goes with it at the latest."""
+"""A directory for the files of this process alone, which goes with it at the latest.
+
+It lies in the system's directory for temporary files. Who is killed leaves it: the next process
+that makes one removes those of the dead. A process is alive as long as it holds the lock of the
+file ``owner`` in its directory, whatever has become of its number.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
 import shutil
+import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from time import time
 
 from cacheness import forks
 
@@ -18,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["new_directory", "private_directory", "remove_directory", "scratch_directory"]
 
 _PREFIX = "cacheness-files-"
+_OWNER = "owner"
+_GRACE = 3600.0
+"""Seconds after which a directory that has no lock yet is of somebody who was killed."""
 
 _directory: tuple[int, str] | None = None
 """The process that made it, and the directory: a forked child makes one of its own."""
@@ -30,6 +40,9 @@ def scratch_directory() -> str:
     if _directory is None or _directory[0] != pid or not os.path.isdir(_directory[1]):
         _directory = pid, tempfile.mkdtemp(prefix=f"{_PREFIX}{pid}-")
         atexit.register(remove_directory, *_directory)
+        with suppress(OSError):  # without locks nobody can tell who is dead
+            _take(_directory[1])
+            _remove_dead(os.path.dirname(_directory[1]))
     return _directory[1]
 
 
@@ -61,3 +74,47 @@ def private_directory() -> Iterator[str]:
         if forks.number == begun:
             # A view that is still open keeps its pages although the name is gone.
             shutil.rmtree(path, ignore_errors=True)
+
+
+if sys.platform == "win32":
+
+    def _take(path: str) -> None:
+        """Windows has no such locks."""
+
+    def _remove_dead(above: str) -> None:
+        """As nobody can tell who is dead."""
+
+else:
+    import fcntl
+
+    from cacheness.disk.folder import Folder
+
+    def _take(path: str) -> None:
+        """Hold the lock of a new directory, until this process ends."""
+        with Folder(path) as folder:
+            owner = folder.open(_OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        fcntl.lockf(owner.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        owner.keep()
+
+    def _remove_dead(above: str) -> None:
+        """Remove the directories of this user whose processes have ended."""
+        for name in os.listdir(above):
+            # To open one's own file a second time, and close it, would drop its lock.
+            if name.startswith(_PREFIX) and not name.startswith(f"{_PREFIX}{os.getpid()}-"):
+                with suppress(OSError):  # somebody else's, alive, or gone by now
+                    _remove_if_dead(os.path.join(above, name))
+
+    def _remove_if_dead(path: str) -> None:
+        with Folder(path) as folder:
+            status = os.fstat(folder.number)
+            if status.st_uid != os.geteuid():
+                return
+            try:
+                owner = folder.open(_OWNER, os.O_RDWR)
+            except FileNotFoundError:
+                if time() - status.st_mtime > _GRACE:
+                    os.rmdir(path)  # it is empty
+                return
+            with owner:
+                fcntl.lockf(owner.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
