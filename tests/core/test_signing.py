@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -97,6 +98,25 @@ def test_the_key_is_made_once_outside_the_cache_and_for_its_user_alone(directory
     assert key.stat().st_mode & 0o777 == 0o600
     assert len(bytes.fromhex(key.read_text())) == 32
     assert not str(key).startswith(str(directory))
+
+
+def test_what_was_left_of_a_key_by_who_was_killed_is_removed(directory, home):
+    with UnifiedCache(directory) as cache:
+        cache.put({1}, "k")
+    (key,) = home.rglob("signing.key")
+    left, young = key.with_name("signing.key.7.0a0a0a0a.tmp"), key.with_name("signing.key.8.tmp")
+    another = key.with_name("signing.key.old")
+    for path in (left, young, another):
+        path.write_bytes(b"a secret")
+    for path in (left, another):
+        os.utime(path, (time.time() - 7200,) * 2)
+
+    with UnifiedCache(directory) as cache:
+        assert cache.get("k") == {1}
+
+    assert not left.exists()
+    assert young.exists()
+    assert another.exists()
 
 
 @pytest.mark.slow

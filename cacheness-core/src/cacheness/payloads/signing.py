@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from hashlib import sha256
 from hmac import compare_digest, digest
+from stat import S_ISREG
+from time import time
 
 from cacheness.errors import ConfigError, SecurityWarning, warn
 from cacheness.forks import ForkedError
@@ -24,6 +27,7 @@ __all__ = ["KEY_BYTES", "Signer", "message_of", "signed_message"]
 
 KEY_BYTES = 32
 """The size of a key that cacheness makes."""
+_GRACE = 3600.0
 
 HOW_TO_SHARE = (
     "to share entries between users, give both the same CACHENESS_SIGNING_KEY "
@@ -175,6 +179,8 @@ def load_user_key(*, make: bool) -> bytes:
         ValueError: The file is not the user's own, is open to others, or holds no key.
     """
     path = user_key_path()
+    if make:
+        _remove_leftovers(os.path.dirname(path), os.path.basename(path))
     try:
         return _read_key(path)
     except FileNotFoundError:
@@ -189,6 +195,22 @@ def load_user_key(*, make: bool) -> bytes:
     write_new_file(path, os.urandom(KEY_BYTES).hex().encode() + b"\n", 0o600)
     _keep_name(directory)
     return _read_key(path)
+
+
+def _remove_leftovers(directory: str, key: str) -> None:
+    """Remove what those left who were killed as they made a key: it holds one, too.
+
+    To make a key takes milliseconds; what is an hour old is nobody's any more, on whatever
+    machine that shares the user's home.
+    """
+    from cacheness.disk.folder import Folder
+
+    with suppress(OSError), Folder(os.path.realpath(directory)) as folder:
+        for name in folder.names():
+            if name.startswith(f"{key}.") and name.endswith(".tmp"):
+                status = folder.status(name)
+                if S_ISREG(status.st_mode) and time() - status.st_mtime > _GRACE:
+                    folder.unlink(name)
 
 
 def _keep_name(directory: str) -> None:
