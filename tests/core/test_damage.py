@@ -227,6 +227,38 @@ def test_a_read_that_a_replace_overtook_starts_anew(tmp_path):
         assert other.get("k").sum() == 50_000
 
 
+def test_the_oldest_in_quarantine_go_where_it_is_larger_than_the_cache_may_be(tmp_path):
+    with UnifiedCache(tmp_path / "bounded", max_size=1_000_000, min_free=0) as cache:
+        for number in range(6):
+            cache.put(os.urandom(300_000), str(number), compressor="none")
+            generation = cache.get_entry(str(number)).generation
+            Path(blob_of(cache, str(number))).write_bytes(os.urandom(300_000))
+            with pytest.warns(CorruptionWarning, match="quarantine"):
+                assert cache.get(str(number)) is None
+
+        kept = quarantined(cache)
+        folder = tmp_path / "bounded" / "quarantine"
+        assert sum((folder / name).stat().st_size for name in kept) < 1_000_000
+        assert len(kept) == 6  # of three entries
+        assert f"{generation:016x}.payload" in kept
+
+
+def test_what_is_larger_than_the_quarantine_may_be_is_kept_alone(tmp_path):
+    with UnifiedCache(tmp_path / "bounded", min_free=0) as cache:
+        cache.put(bytes(400_000), "k", compressor="none")
+        cache.put(bytes(400_000), "large", compressor="none")
+        for key in ("k", "large"):
+            Path(blob_of(cache, key)).write_bytes(b"damaged")
+    with UnifiedCache(tmp_path / "bounded", max_size=100_000, min_free=0) as cache:
+        for key in ("k", "large"):
+            generation = cache.get_entry(key).generation
+            Path(blob_of(cache, key)).write_bytes(os.urandom(400_000))
+            with pytest.warns(CorruptionWarning, match="quarantine"):
+                assert cache.get(key) is None
+
+        assert quarantined(cache) == [f"{generation:016x}.json", f"{generation:016x}.payload"]
+
+
 def test_a_damaged_inline_payload_is_a_miss_and_goes_to_quarantine(cache):
     cache.put({"a": 1}, "small")
     assert cache["small"] == {"a": 1}

@@ -23,12 +23,23 @@ if TYPE_CHECKING:
 
 __all__ = ["put_aside"]
 
+_MOST = 1 << 30
+"""Bytes that are kept for inspection, of each cache."""
+_LOOKS = 16
+"""How much is there is looked at when it has grown by this part of what may be there."""
+_LEAST = 1 << 16
+"""The bytes that an entry counts for then, at least."""
+_grown: dict[str, int] = {}
+"""By directory, the bytes that this process has put into it since."""
+
 
 def put_aside(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -> None:
     """Copy the payload to ``quarantine/<generation>.payload`` and its record beside it.
 
     A payload that can't be read any more leaves its record alone; where the cache keeps
-    nothing on disk, or the disk is full, the payload is lost, as it is useless anyway.
+    nothing on disk, or the disk is full, the payload is lost, as it is useless anyway. Where
+    ``quarantine/`` becomes larger than the cache may be, or than 1 GiB, the oldest go; the
+    newest stays, however large it is.
     """
     begun = forks.number
     if os.path.isdir(config.cache_dir):
@@ -54,6 +65,32 @@ def _copy(entry: Entry, blobs: Callable[[], BlobBackend], config: CacheConfig) -
         elif entry.blob is not None:
             pieces = _first(entry.stored_bytes, blobs().pieces(entry.blob))
             _write(folder, f"{name}.payload", pieces, mode)
+        most = _MOST if config.max_size is None else min(_MOST, config.max_size)
+        # Not at each: a damaged disk may have thousands of them.
+        grown = _grown.get(directory, most) + max(_LEAST, entry.stored_bytes)
+        _grown[directory] = grown if grown < most // _LOOKS else 0
+        if grown >= most // _LOOKS:
+            _keep_within(folder, most, newest=name)
+
+
+def _keep_within(folder: Folder, most: int, newest: str) -> None:
+    """Remove the oldest until no more than so many bytes are left."""
+    sizes: dict[str, int] = {}
+    times: dict[str, float] = {}
+    for name in folder.names():
+        with suppress(FileNotFoundError):  # removed meanwhile
+            status, stem = folder.status(name), name.partition(".")[0]
+            sizes[stem] = sizes.get(stem, 0) + status.st_size
+            times[stem] = max(times.get(stem, 0.0), status.st_mtime)
+    size = sum(sizes.values())
+    for stem in sorted(times, key=times.__getitem__):
+        if size <= most:
+            return
+        if stem != newest:
+            for name in (f"{stem}.payload", f"{stem}.json"):
+                with suppress(FileNotFoundError):
+                    folder.unlink(name)
+            size -= sizes[stem]
 
 
 def _first(size: int, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
