@@ -2,6 +2,8 @@
 """A task that is cancelled at any of its steps keeps nothing that others wait for."""
 
 import asyncio
+import inspect
+import threading
 from functools import partial
 
 import pytest
@@ -95,3 +97,35 @@ def test_a_cancelled_call_leaves_nothing_held(tmp_path, call):
         taken = asyncio.run(all_of_it())
 
     assert taken >= 1
+
+
+@pytest.mark.parametrize("result_comes", ["first", "later"])
+@pytest.mark.filterwarnings("error")
+def test_the_coroutine_of_a_plain_function_is_not_left_when_its_task_is_cancelled(
+    tmp_path, result_comes
+):
+    begun, go_on, given = threading.Event(), threading.Event(), []
+
+    def function():
+        begun.set()
+        assert go_on.wait(10)
+        given.append(slow(1))
+        return given[0]
+
+    async def cancelled():
+        with UnifiedCache(tmp_path) as cache:
+            task = asyncio.create_task(cache.aio.get_or_compute(function, "k"))
+            while not begun.is_set():
+                await asyncio.sleep(0.001)
+            if result_comes == "first":
+                go_on.set()
+                while not given:  # the loop does not take it before the task is cancelled
+                    pass
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            go_on.set()
+            while not given or inspect.getcoroutinestate(given[0]) != inspect.CORO_CLOSED:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(cancelled(), 10))

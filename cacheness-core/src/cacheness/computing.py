@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from types import CoroutineType
 from weakref import WeakSet
 
 from cacheness.config import parse_duration
@@ -219,8 +220,39 @@ _warned: WeakSet[UnifiedCache] = WeakSet()
 async def _result(function: Callable[[], Any], pool: Runs) -> Any:
     if is_coroutine_function(function):
         return await function()
-    result = await pool.run(function)
+    given = _Given(function)
+    try:
+        result = await pool.run(given.call)
+    except BaseException:
+        given.abandon()
+        raise
     return await result if hasattr(result, "__await__") else result
+
+
+class _Given:
+    """What a function gives, in a thread that a task may be cancelled before the end of.
+
+    A coroutine that nobody awaits is closed then, or Python would warn of it.
+    """
+
+    __slots__ = ("_abandoned", "_function", "_result")
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._abandoned = False
+        self._result: Any = None
+
+    def call(self) -> Any:
+        self._result = result = self._function()
+        if self._abandoned:
+            self.abandon()
+        return result
+
+    def abandon(self) -> None:
+        """Each side notes what it has before it looks at the other's note."""
+        self._abandoned = True
+        if isinstance(self._result, CoroutineType):
+            self._result.close()
 
 
 def parse_flight_timeout(timeout: Duration | None) -> float | None:
