@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     Prepare: TypeAlias = Callable[
         [str, object, Mapping[str, object] | None], Entry | PlainEntry | None
     ]
-    _Stored: TypeAlias = tuple[list[str], list[Entry], dict[str, int]]
     # The keys, the entries displaced, and the generations of those in files, by key.
+    _Stored: TypeAlias = tuple[list[str], list[Entry], dict[str, int]]
 
 __all__ = ["delete_batch", "get_batch", "put_batch"]
 
