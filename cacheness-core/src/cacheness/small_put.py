@@ -34,11 +34,13 @@ class SmallPut:
         engine: Whose entries they are.
     """
 
-    __slots__ = ("_goes_unnoticed", "_handlers", "_largest", "_namespace", "_options")
+    __slots__ = ("_goes_unnoticed", "_handlers", "_largest", "_namespace", "_options", "upkeep")
 
     def __init__(self, engine: Engine) -> None:
         config, registry = engine.config, engine.registry
-        self._goes_unnoticed = engine.upkeep().goes_unnoticed
+        self.upkeep = engine.upkeep()
+        """What looks after the store at each put."""
+        self._goes_unnoticed = self.upkeep.goes_unnoticed
         self._handlers = registry.candidates
         self._namespace, self._options = config.namespace, config.handler_options
         self._largest = min(_LARGEST.get(config.compressor, -1), config.inline_bytes)

@@ -100,7 +100,8 @@ class Writer:
         config = engine.config
         if config.read_only or is_off():
             return False
-        entry = self.small.plain_entry(key, obj, params, config.default_ttl_seconds)
+        small = self._small or self.small
+        entry = small.plain_entry(key, obj, params, config.default_ttl_seconds)
         if entry is None:
             return False
         other = engine.backend.put_plain(entry)
@@ -109,9 +110,8 @@ class Writer:
         size = len(entry.payload)
         if engine.observers or is_logged():
             engine.tell("put", key, entry.handler, size)
-        upkeep = engine.upkeep()
-        if upkeep.is_bounded:
-            upkeep.make_room(size)
+        if small.upkeep.is_bounded:
+            small.upkeep.make_room(size)
         engine.hits.settle()
         return True
 

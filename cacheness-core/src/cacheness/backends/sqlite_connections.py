@@ -138,7 +138,10 @@ class Connections:
         Returns:
             The columns that it handed to ``displaced``, so many, of the row that was there.
         """
-        displaced = self.mine().displaced
+        try:
+            displaced = self.local.displaced
+        except AttributeError:
+            displaced = self.connect().displaced
         mark = len(displaced)
         handed: Row | None = None
         try:
@@ -148,7 +151,9 @@ class Connections:
                 # The last, where the statement had to be tried again.
                 handed = tuple(displaced[-width:])
                 del displaced[mark:]
-        self.wrote(pages)
+        self._pages_left -= pages  # as `wrote`
+        if self._pages_left < 0:
+            self._look_after_log()
         return handed
 
     def _run(self, statement: str, values: Row, outcome: Callable[[sqlite3.Cursor], Any]) -> Any:

@@ -98,7 +98,7 @@ def params_key(params: Mapping[str, object]) -> str:
     if type(params) is not dict or not SCALARS.issuperset(map(type, params.values())):
         return _hashed(params)
     try:
-        exact = exact_bytes(params)
+        exact = dumps(params, _WITHOUT_REFERENCES)  # as `exact_bytes`
     except ValueError:
         return _hashed(params)  # a name of a subclass of str
     key = _known.get(exact)
