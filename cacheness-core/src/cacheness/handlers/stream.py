@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from cacheness import forks
 from cacheness.handlers.base import Handler
 from cacheness.payloads.stream_reader import StoredStream
 from cacheness.payloads.stream_writer import RecordedStream
@@ -44,6 +45,7 @@ class StreamHandler(Handler):
             with open(file_path, "wb") as file:
                 file.writelines(stream.small)
         else:
+            forks.check(stream.begun)
             os.replace(stream.path, file_path)
             stream.path = None
         return stream.metadata

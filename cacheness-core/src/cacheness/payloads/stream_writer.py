@@ -115,12 +115,15 @@ class StreamWriter:
             self._write(_tar_member("manifest.json", index))
             self._write((bytes(2 * _BLOCK),))
             self._close()
-            return RecordedStream(self.items, metadata, self._data_only, self._path, ())
+            return RecordedStream(
+                self.items, metadata, self._data_only, self._path, (), self._begun
+            )
         member = self._member()
         self._note(member, 0)
         index = self._index(returned is not None)
         metadata = self._metadata(len(member.stored), index)
-        return RecordedStream(self.items, metadata, self._data_only, None, (member.stored, index))
+        small = (member.stored, index)
+        return RecordedStream(self.items, metadata, self._data_only, None, small, self._begun)
 
     def abandon(self) -> None:
         """Forget the stream; nothing is left of it, unless a handler took it over."""
@@ -224,7 +227,7 @@ class _Member(NamedTuple):
 class RecordedStream:
     """A stream that was written, on its way to the handler that stores it."""
 
-    __slots__ = ("data_only", "items", "metadata", "path", "small")
+    __slots__ = ("begun", "data_only", "items", "metadata", "path", "small")
 
     def __init__(
         self,
@@ -233,6 +236,7 @@ class RecordedStream:
         data_only: bool,
         path: str | None,
         small: tuple[bytes, ...],
+        begun: int,
     ) -> None:
         self.items = items
         self.metadata = metadata
@@ -240,6 +244,8 @@ class RecordedStream:
         self.path = path
         """The file that holds it, or None where it is in `small`."""
         self.small = small
+        self.begun = begun
+        """What `forks.number` was for whoever may move that file."""
 
 
 def _tar_member(name: str, payload: bytes) -> Iterator[Buffer]:
