@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     Held: TypeAlias = tuple[str | None, str | None, str, str, int, int, int, int, int, float]
     """What entries are and take together that were stored on the same UTC day and share the
     first four: function, code digest, prefix, handler; how many they are, their stored and
-    logical bytes, how many are pinned and how many have expired, when the last was stored."""
+    logical bytes, how many are pinned and how many have expired, when the last was stored. They
+    may be told in several parts."""
 
 __all__ = ["plain_payload", "removed_of", "stored_payload"]
 

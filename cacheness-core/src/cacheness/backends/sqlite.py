@@ -331,6 +331,7 @@ class SQLiteBackend(MetadataBackend):
         return iter_blob_names(self._connections)
 
     def check_store(self, *, repair: bool) -> list[str]:
+        from cacheness.backends.sqlite_sums import forget_sums
         from cacheness.backends.sqlite_totals import recount
 
         try:
@@ -342,6 +343,7 @@ class SQLiteBackend(MetadataBackend):
         faults = [f"{self._path}: {row[0]}" for row in found if row[0] != "ok"]
         if repair and not faults:
             recount(self._connections)
+            forget_sums(self._connections)
         return faults
 
     def read_notes(self, kind: str) -> dict[str, Any]:

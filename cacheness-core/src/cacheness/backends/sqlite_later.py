@@ -11,7 +11,16 @@ from cacheness.backends.sqlite_indexes import INDEXES
 # Every statement is made of names that were checked when the model was registered.
 # ruff: noqa: S608
 
-__all__ = ["KINDS", "is_made_later", "record_table", "record_triggers"]
+__all__ = [
+    "DIGEST_FIRST",
+    "GROUP",
+    "KINDS",
+    "SUMS",
+    "group_of",
+    "is_made_later",
+    "record_table",
+    "record_triggers",
+]
 
 KINDS: dict[type, str] = {
     str: "TEXT",
@@ -23,6 +32,74 @@ KINDS: dict[type, str] = {
 }
 """The type of a record's column, by that of the field."""
 
+GROUP = "function, digest, prefix, handler, day, pinned"
+"""What statistics tell entries apart by, the columns of ``sums``."""
+
+DIGEST_FIRST = '{"code_digest":"'
+"""How ``details`` begins where there is a digest, but for spaces, see `sqlite_rows`."""
+
+
+def group_of(row: str, *, named: bool = False) -> str:
+    """The same of a row of ``entries``: none is NULL, also where somebody wrote nonsense.
+
+    Args:
+        row: What stands before its columns: ``old.``, say.
+        named: Whether each is named as in `GROUP`.
+    """
+    # SQLite 3.40 lets no trigger of a file that it does not trust call its functions for JSON.
+    rest = f"substr(ltrim({row}details), {len(DIGEST_FIRST) + 1})"
+    digest = f"substr({rest}, 1, instr({rest}, char(34)) - 1)"
+    has_digest = f"substr(ltrim({row}details), 1, {len(DIGEST_FIRST)}) = '{DIGEST_FIRST}'"
+    values = (
+        f"coalesce({row}function, '')",
+        f"coalesce(CASE WHEN {has_digest} THEN {digest} END, '')",
+        f"{row}prefix",
+        f"{row}handler",
+        f"CAST({row}created_at / 86400 AS INTEGER)",
+        f"{row}pinned <> 0",
+    )
+    if not named:
+        return ", ".join(values)
+    names = GROUP.split(", ")
+    return ", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))
+
+
+_SUBTRACT = (
+    "UPDATE sums SET entries = entries - 1, stored = stored - old.stored_bytes, "
+    "logical = logical - old.logical_bytes "
+    f"WHERE namespace = old.namespace AND ({GROUP}) = ({group_of('old.')}); "
+)
+_ADD = (
+    f"INSERT INTO sums SELECT new.namespace, {group_of('new.')}, 1, new.stored_bytes, "
+    f"new.logical_bytes, new.created_at WHERE true ON CONFLICT (namespace, {GROUP}) DO UPDATE SET "
+    "entries = entries + 1, stored = stored + excluded.stored, "
+    "logical = logical + excluded.logical, newest = max(newest, excluded.newest); "
+)
+_IS_SUMMED = "WHEN old.id <= (SELECT last_id FROM summed) BEGIN "
+
+SUMS = (
+    (
+        "CREATE TABLE IF NOT EXISTS sums (namespace TEXT NOT NULL, function TEXT NOT NULL, "
+        "digest TEXT NOT NULL, prefix TEXT NOT NULL, handler TEXT NOT NULL, day INTEGER NOT NULL, "
+        "pinned INTEGER NOT NULL, entries INTEGER, stored INTEGER, logical INTEGER, newest REAL, "
+        f"PRIMARY KEY (namespace, {GROUP})) WITHOUT ROWID"
+    ),
+    "CREATE TABLE IF NOT EXISTS summed (last_id INTEGER NOT NULL PRIMARY KEY)",
+    "INSERT INTO summed SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM summed)",
+    (
+        f"CREATE TRIGGER IF NOT EXISTS sum_gone AFTER DELETE ON entries {_IS_SUMMED}{_SUBTRACT}"
+        "UPDATE summed SET last_id = coalesce((SELECT max(id) FROM entries "
+        "WHERE id < old.id), 0) WHERE last_id = old.id; END"
+    ),
+    (
+        "CREATE TRIGGER IF NOT EXISTS sum_changed AFTER UPDATE OF function, details, prefix, "
+        "handler, created_at, pinned, stored_bytes, logical_bytes ON entries "
+        f"{_IS_SUMMED}{_SUBTRACT}{_ADD}END"
+    ),
+)
+"""See `sqlite_sums`."""
+
+_SUMS = {statement.replace(" IF NOT EXISTS", "") for statement in SUMS}
 _INDEXES = {f"CREATE INDEX {index}" for index in INDEXES.values()}
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _TABLE = re.compile(rf'CREATE TABLE "({_NAME})"')
@@ -58,7 +135,7 @@ def is_made_later(statement: object) -> bool:
     """Whether a statement that a file keeps is one of these."""
     if not isinstance(statement, str):
         return False
-    if statement in _INDEXES or _OF_SQLITE.fullmatch(statement):
+    if statement in _INDEXES or statement in _SUMS or _OF_SQLITE.fullmatch(statement):
         return True
     if found := _TRIGGER.match(statement):
         return statement in record_triggers(found[1])

@@ -305,6 +305,8 @@ def _worth(entry: Entry) -> float:
 def _details(entry: Entry) -> dict[str, Any]:
     """[hot] The fields in `DETAILS` that are not at their defaults."""
     fields: dict[str, Any] = {}
+    if entry.code_digest is not None:
+        fields["code_digest"] = entry.code_digest  # first, as in `sqlite_later.DIGEST_FIRST`
     if entry.params:
         fields["params"] = entry.params
     if entry.object_type:
@@ -313,8 +315,6 @@ def _details(entry: Entry) -> dict[str, Any]:
         fields["summary"] = entry.summary
     if entry.description:
         fields["description"] = entry.description
-    if entry.code_digest is not None:
-        fields["code_digest"] = entry.code_digest
     if entry.key_parts:
         fields["key_parts"] = entry.key_parts
     if entry.tags:

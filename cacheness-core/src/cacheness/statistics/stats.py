@@ -189,7 +189,7 @@ class _Totals:
         return superseded
 
     def _group(self, scope: str, label: str, number: int, size: int) -> None:
-        if label:
+        if label and number:
             entries, so_far = self.groups[scope].get(label, (0, 0))
             self.groups[scope][label] = (entries + number, so_far + size)
 
