@@ -123,6 +123,21 @@ def test_the_sums_are_those_of_a_visit_of_all_rows(tmp_path_factory, first, step
         other.close()
 
 
+@pytest.mark.parametrize("gone", [1, 3, 9])
+def test_an_id_that_is_given_again_is_no_row_that_is_summed(tmp_path, gone):
+    backend = open_backend(tmp_path)
+    for number in range(9):
+        backend.put_entry(make_entry(f"k{number}", stored_bytes=number))
+    assert agrees(backend)
+    assert backend._connections.row(sqlite_sums._HOW_YOUNG, ()) == (0,)
+    for number in range(9 - gone, 9):
+        backend.delete_entry(f"k{number}")
+    for number in range(gone):
+        backend.put_entry(make_entry(f"new{number}", stored_bytes=100 + number))
+        assert agrees(backend)
+    backend.close()
+
+
 def test_few_entries_make_no_sums_and_cost_their_puts_nothing(tmp_path):
     with UnifiedCache(tmp_path) as cache:
         for number in range(4):
