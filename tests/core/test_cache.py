@@ -565,8 +565,13 @@ def test_a_cache_that_is_dropped_unclosed_leaves_nothing_open(tmp_path):
 
 
 def database_of(connection):
+    length = sqlite3.SQLITE_LIMIT_SQL_LENGTH
     try:
-        return connection.execute("PRAGMA database_list").fetchall()
+        before = connection.setlimit(length, 100)  # those of a cache compile nothing without
+        try:
+            return connection.execute("PRAGMA database_list").fetchall()
+        finally:
+            connection.setlimit(length, before)
     except sqlite3.ProgrammingError:
         return "closed, or another thread's"
 

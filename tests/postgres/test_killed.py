@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.core.reliability.workloads import LARGE, SMALL
-from tests.postgres.conftest import OF_DEBIAN
 
 if TYPE_CHECKING:
     import psycopg
 
-CASES = [
+EVERY_WAY_TO_WRITE = [
     ("Create", SMALL, "postgres"),
-    ("Replace", LARGE, "postgres"),
     ("PutBatch", SMALL, "postgres"),
     ("PutBatch", LARGE, "postgres"),
     ("PutBatch", LARGE, "file"),
+    ("Compute", LARGE, "postgres"),
+    ("Repair", LARGE, "file"),
+]
+OTHERS = [
+    ("Replace", LARGE, "postgres"),
     ("Pop", LARGE, "postgres"),
     ("Evict", LARGE, "postgres"),
     ("Invalidate", LARGE, "postgres"),
@@ -36,24 +39,13 @@ CASES = [
     ("Import", LARGE, "file"),
     ("Copy", LARGE, "postgres"),
     ("Copy", LARGE, "file"),
-    ("Compute", LARGE, "postgres"),
     ("Adopt", LARGE, "postgres"),
-    ("Repair", LARGE, "file"),
 ]
-
-
-ALSO_ON_AN_OLDER_SERVER = {"Create", "PutBatch", "Compute", "Repair"}
-"""Every way of writing: making tables, COPY, single flight, removals."""
-
-ON = [("own", *case) for case in CASES] + [
-    pytest.param("debian-15", *case, marks=OF_DEBIAN)
-    for case in CASES
-    if case[0] in ALSO_ON_AN_OLDER_SERVER
-]
+CASES = EVERY_WAY_TO_WRITE + [pytest.param(*of, marks=pytest.mark.one_server) for of in OTHERS]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("url", "name", "size", "blobs"), ON, indirect=["url"])
+@pytest.mark.parametrize(("name", "size", "blobs"), CASES)
 def test_any_change_killed_at_any_step(
     url: str,
     schema: str,
