@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from contextlib import contextmanager
 
 import psycopg
 
 from cacheness.blobs.base import BlobBackend, check_blob_name
+from cacheness.disk.scratch import private_directory
 from cacheness.errors import CacheClosedError
 from cacheness_postgres import failures
 from cacheness_postgres.backend import open_database
@@ -128,7 +128,7 @@ class PostgresBlobBackend(BlobBackend):
     @contextmanager
     def local_path(self, name: str) -> Iterator[str]:
         """A private copy of the blob, which is gone with the context."""
-        with tempfile.TemporaryDirectory(prefix="cacheness-") as directory:
+        with private_directory() as directory:
             path = os.path.join(directory, os.path.basename(check_blob_name(name)))
             with open(path, "xb") as file, self._chunks_of(name) as chunks:
                 next(chunks)

@@ -57,6 +57,17 @@ def test_the_directory_of_a_killed_process_is_removed(user, place):
     assert [str(path) for path in place.iterdir()] == [os.path.dirname(mine)]
 
 
+def test_that_of_another_user_stays(user, place, monkeypatch):
+    user.kill()
+    user.wait()
+    another = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: another)
+
+    new_file_path("00/00.bin")
+
+    assert os.path.exists(user.path)
+
+
 def test_that_of_a_living_process_stays(user):
     new_file_path("00/00.bin")
 
