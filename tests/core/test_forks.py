@@ -58,11 +58,13 @@ def test_a_fork_waits_for_an_import_of_another_thread(module):
 
 
 @pytest.mark.slow
-def test_a_child_begins_an_import_anew_that_took_too_long(module, monkeypatch):
+@pytest.mark.parametrize("name", ["cacheness_slow", "library"])
+def test_a_child_begins_an_import_anew_that_took_too_long(module, monkeypatch, name):
     monkeypatch.setattr(forks, "_LONGEST_WAIT", 0.0)
-    thread = importing("cacheness_slow", module("cacheness_slow"))
+    monkeypatch.setattr(forks, "_LIBRARIES", {"library"})
+    thread = importing(name, module(name))
 
-    assert forked(lambda: importlib.import_module("cacheness_slow").__name__) == "cacheness_slow"
+    assert forked(lambda: importlib.import_module(name).done)
 
     thread.join()
 

@@ -82,6 +82,9 @@ def renew_in_child(owner: SupportsFork) -> None:
 _LONGEST_WAIT, _SHORT_WAIT = 5.0, 0.1
 """Seconds that a fork waits for imports, at most: for our own and Python's, and for others."""
 _PAUSE = 0.001
+_LIBRARIES = {"blake3", "orjson", "xxhash"}
+"""Those that every cache uses at first need. In a child nobody can tell any more who asked for an
+import, and it has to know which of them are begun anew."""
 _import_locks: dict[str, Any] = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
 """Python's own: by the name of a module that is being imported, a weak reference to its lock."""
 
@@ -111,7 +114,8 @@ def _imported_elsewhere() -> dict[str, bool]:
 
 
 def _is_quick(module: str) -> bool:
-    return module.startswith("cacheness") or module.partition(".")[0] in sys.stdlib_module_names
+    first = module.partition(".")[0]
+    return first.startswith("cacheness") or first in _LIBRARIES or first in sys.stdlib_module_names
 
 
 def _is_asked_for(module: str, frame: FrameType | None) -> bool:

@@ -15,7 +15,7 @@ from collections import OrderedDict, namedtuple
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cacheness.errors import CannotHandleError
@@ -244,6 +244,7 @@ _ODD = _REFUSED | st.sampled_from(
         max_leaves=6,
     ).filter(HANDLER.can_handle)
 )
+@example([-(2**63) - 1, math.nan])
 def test_the_quick_look_takes_what_the_thorough_one_takes(value):
     try:
         check_json(value)

@@ -29,6 +29,7 @@ def plain_json(obj: Any) -> bytes | None:
     try:
         payload = orjson.dumps(obj)
     except TypeError:
+        check_json(obj)
         return None  # an integer of more than 64 bits, or half a surrogate pair
     if b"null" in payload:
         check_json(obj)  # that may have been a float that is not finite
