@@ -11,7 +11,7 @@ from cacheness.disk.blob_names import BLOB_NAME, check_blob_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from cacheness.backends.base import BackendContext
@@ -78,6 +78,28 @@ class BlobBackend(ABC):
             raise ValueError(f"blob {name} is longer than {len(target)} bytes")
         target[: len(data)] = data
         yield target[: len(data)]
+
+    def read_scattered(self, name: str, targets: Sequence[memoryview]) -> Iterator[memoryview]:
+        """Fill each of ``targets`` with what comes next of the blob, as `read_into` does one.
+
+        Raises:
+            ValueError: The blob is longer than all of them together.
+        """
+        rest = iter(targets)
+        target = memoryview(b"")
+        for piece in self.pieces(name):
+            view = memoryview(piece).cast("B")
+            while view:
+                while not target:
+                    try:
+                        target = next(rest)
+                    except StopIteration:
+                        size = sum(map(len, targets))
+                        raise ValueError(f"blob {name} is longer than {size} bytes") from None
+                taken = min(len(view), len(target))
+                target[:taken] = view[:taken]
+                yield target[:taken]
+                view, target = view[taken:], target[taken:]
 
     def mapped(self, name: str, size: int) -> memoryview | None:
         """Give the blob's own pages, mapped privately and writeable, in place of a copy.

@@ -17,7 +17,7 @@ from cacheness.disk.unrecorded import check_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cacheness.backends.base import BackendContext
     from cacheness.disk.descriptor import Descriptor
@@ -101,13 +101,19 @@ class FileBlobBackend(BlobBackend):
             return opened.file().read()
 
     def read_into(self, name: str, target: memoryview) -> Iterator[memoryview]:
+        return self.read_scattered(name, (target,))
+
+    def read_scattered(self, name: str, targets: Sequence[memoryview]) -> Iterator[memoryview]:
         with self._open(name) as opened:
-            if os.fstat(opened.number).st_size > len(target):
-                raise ValueError(f"blob {name} is longer than {len(target)} bytes")
-            file, at = opened.file(), 0
-            while got := file.readinto(target[at : at + _READ]):  # in a child it leads nowhere
-                yield target[at : at + got]
-                at += got
+            size = sum(map(len, targets))
+            if os.fstat(opened.number).st_size > size:
+                raise ValueError(f"blob {name} is longer than {size} bytes")
+            file = opened.file()
+            for target in targets:
+                at = 0
+                while got := file.readinto(target[at : at + _READ]):  # in a child: from nowhere
+                    yield target[at : at + got]
+                    at += got
 
     def mapped(self, name: str, size: int) -> memoryview | None:
         from cacheness.blobs.mapping import mapped_privately

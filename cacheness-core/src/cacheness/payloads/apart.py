@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from _queue import SimpleQueue
+from _queue import Empty, SimpleQueue
 from _thread import allocate_lock, start_new_thread
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +20,9 @@ __all__ = ["updating_apart"]
 
 _PATIENCE = 0.1
 """Seconds after which who waits for the thread looks whether it is in another process."""
+_MOST_WAITING = 32 << 20
+"""The thread is waited for where more bytes than that lie before it, which is all that it keeps
+in memory for longer than its caller would."""
 
 
 @contextmanager
@@ -34,15 +37,30 @@ def updating_apart(update: Callable[[Buffer], object]) -> Iterator[Callable[[Buf
     """
     begun = forks.number
     pieces: SimpleQueue[Buffer | None] = SimpleQueue()
+    taken: SimpleQueue[int] = SimpleQueue()
     running = allocate_lock()
     running.acquire()
     try:
-        start_new_thread(_follow, (update, pieces, running))
+        start_new_thread(_follow, (update, pieces, taken, running))
     except RuntimeError:  # no more threads can be had
         yield update
         return
+    waiting = 0
+
+    def give(piece: Buffer) -> None:
+        nonlocal waiting
+        waiting += len(piece)
+        pieces.put(piece)
+        while waiting > _MOST_WAITING:
+            try:
+                waiting -= taken.get(timeout=_PATIENCE)
+            except Empty:
+                forks.check(begun)
+                if not running.locked():
+                    return
+
     try:
-        yield pieces.put
+        yield give
     finally:
         pieces.put(None)
         while forks.number == begun and not running.acquire(timeout=_PATIENCE):
@@ -51,10 +69,14 @@ def updating_apart(update: Callable[[Buffer], object]) -> Iterator[Callable[[Buf
 
 
 def _follow(
-    update: Callable[[Buffer], object], pieces: SimpleQueue[Buffer | None], running: LockType
+    update: Callable[[Buffer], object],
+    pieces: SimpleQueue[Buffer | None],
+    taken: SimpleQueue[int],
+    running: LockType,
 ) -> None:
     try:
         while (piece := pieces.get()) is not None:
             update(piece)
+            taken.put(len(piece))
     finally:
         running.release()

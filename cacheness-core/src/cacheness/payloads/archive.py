@@ -8,20 +8,27 @@ comes last, which says where each part lies and who reads it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
+
+from cacheness.payloads.buffers import Scattered
+from cacheness.payloads.tar import BLOCK, END, tar_member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, TypeVar
 
     from cacheness.handlers.protocols import Buffer
 
     _T = TypeVar("_T")
 
-__all__ = ["ArchiveReader", "ArchiveWriter", "Part"]
+__all__ = ["ArchiveReader", "ArchiveWriter", "Part", "cuts_of"]
 
-_BLOCK = 512
+CUT = 8 << 20
+"""Bytes after which a tar is cut: few enough that a program's memory allocator has them at hand,
+so many that it has them in huge pages otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ class ArchiveWriter:
         self._at = 0
         self.manifest_span = (0, 0)
         """Offset and size of the manifest, known when all chunks were given."""
+        self.cuts: list[int] = []
+        """Where in a tar a buffer may end that holds some megabytes of whole parts."""
 
     def chunks(self) -> tuple[bool, Iterable[Buffer]]:
         """Whether the archive is small enough to inline, and its bytes in order."""
@@ -98,29 +107,24 @@ class ArchiveWriter:
     def _tar(self, first: list[Part]) -> Iterator[Buffer]:
         for parts in (first, self._parts):
             for part in parts:
-                self._note(part, _BLOCK)
+                self._note(part, BLOCK)
                 yield from self._member(f"{len(self._table) - 1:06d}{part.extension}", part.buffers)
         body = tuple(self._body())
         size = sum(map(len, body))
-        start = self._at + _BLOCK
+        start = self._at + BLOCK
         yield from self._member("body.json", body)
         manifest = self._manifest(start, size)
-        self.manifest_span = (self._at + _BLOCK, len(manifest))
+        self.manifest_span = (self._at + BLOCK, len(manifest))
         yield from self._member("manifest.json", (manifest,))
-        yield bytes(2 * _BLOCK)
+        yield END
 
     def _member(self, name: str, buffers: Iterable[Buffer]) -> Iterator[Buffer]:
-        from tarfile import GNU_FORMAT, TarInfo
-
         buffers = tuple(buffers)
-        header = TarInfo(name)
-        header.size = sum(map(len, buffers))
-        header.mode = 0o600
-        yield header.tobuf(GNU_FORMAT)
-        yield from buffers
-        padding = -header.size % _BLOCK
-        yield bytes(padding)
-        self._at += _BLOCK + header.size + padding
+        size = sum(map(len, buffers))
+        if self._at - (self.cuts[-1] if self.cuts else 0) >= CUT:
+            self.cuts.append(self._at)
+        yield from tar_member(name, buffers, size)
+        self._at += BLOCK + size + -size % BLOCK
 
     def _note(self, part: Part, header: int) -> None:
         self._table.append(
@@ -141,20 +145,32 @@ class ArchiveWriter:
         return json.dumps(manifest, separators=(",", ":")).encode()
 
 
+def cuts_of(metadata: Mapping[str, Any], size: int) -> list[int]:
+    """Where an archive of ``size`` bytes may be cut, by what may be a stranger's entry."""
+    cuts = metadata.get("_cuts")
+    if metadata.get("_archive") is None or type(cuts) is not list or set(map(type, cuts)) != {int}:
+        return []
+    far_enough = all(after - at >= CUT for at, after in pairwise((0, *cuts)))
+    return cuts if far_enough and cuts[-1] < size else []
+
+
 class ArchiveReader:
     """Finds the parts in an archive; checks every number before it is used.
+
+    A part is asked for once: of an archive in several buffers, each is let go of after its last.
 
     Raises:
         ValueError: The manifest is none, or points outside the archive.
     """
 
-    def __init__(self, archive: memoryview, manifest_span: Any) -> None:
+    def __init__(self, archive: memoryview | Scattered, manifest_span: Any) -> None:
         self._archive = archive
         try:
             manifest = json.loads(bytes(self._slice(*manifest_span)))
             self.body = self._slice(*manifest["body"])
             self._parts = _as(list, manifest["parts"])
             self._check_order()
+            self._unread = Counter(map(self._buffer_of, self._parts))
         except (TypeError, KeyError, RecursionError, ValueError) as error:
             raise ValueError(f"the archive's manifest can't be read: {error}") from None
 
@@ -173,9 +189,18 @@ class ArchiveReader:
                 logical_bytes=_as(int, found["logical"]),
                 extension="",
             )
-            return part, self._slice(found["offset"], found["size"])
+            stored = self._slice(found["offset"], found["size"])
         except (TypeError, KeyError) as error:
             raise ValueError(f"the archive's part {number} is malformed: {error!r}") from None
+        buffer = self._buffer_of(found)
+        self._unread[buffer] -= 1
+        if not self._unread[buffer] and isinstance(self._archive, Scattered):
+            self._archive.let_go(buffer)
+        return part, stored
+
+    def _buffer_of(self, part: dict[str, Any]) -> int:
+        archive = self._archive
+        return archive.buffer_at(part["offset"]) if isinstance(archive, Scattered) else 0
 
     def _check_order(self) -> None:
         """Parts that lie over each other would make much of a small file."""

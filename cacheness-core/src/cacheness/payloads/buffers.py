@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
 
 from cacheness.errors import BlobCorruptedError
 from cacheness.payloads.limits import check_declared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from mmap import mmap
     from typing import Any
 
     from cacheness.handlers.protocols import Buffer
 
-__all__ = ["MAPPED", "checked_size", "decompressed", "private_buffer"]
+__all__ = ["MAPPED", "Scattered", "checked_size", "decompressed", "private_buffer"]
 
 _PAGED = 256 << 10
 """From this size a payload is read into pages of its own, which nothing zeroes first."""
@@ -51,6 +52,54 @@ def private_buffer(size: int) -> memoryview:
         return memoryview(pages)
     except (OSError, ValueError, OverflowError) as error:
         raise BlobCorruptedError(f"a payload of {size} bytes can't be read: {error}") from None
+
+
+class Scattered:
+    """A payload in several private buffers: who keeps a part keeps one of them in memory.
+
+    Args:
+        cuts: Where each but the first begins, ascending.
+        size: The payload's bytes.
+    """
+
+    __slots__ = ("_gone", "_size", "_starts", "buffers")
+
+    def __init__(self, cuts: Sequence[int], size: int) -> None:
+        self._size = size
+        self._gone: set[int] = set()
+        self._starts = (0, *cuts)
+        self.buffers = [
+            private_buffer(end - start)
+            for start, end in zip(self._starts, (*cuts, size), strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, span: slice) -> memoryview:
+        """Some of the bytes: a view of a buffer, or a copy where they lie in more than one."""
+        start, stop, _ = span.indices(self._size)
+        number = self.buffer_at(start)
+        at = start - self._starts[number]
+        pieces = []
+        left = max(0, stop - start)
+        while True:
+            if number in self._gone:
+                raise ValueError("these bytes were let go of")
+            pieces.append(self.buffers[number][at : at + left])
+            left -= len(pieces[-1])
+            if not left:
+                return pieces[0] if len(pieces) == 1 else memoryview(bytearray().join(pieces))
+            number, at = number + 1, 0
+
+    def buffer_at(self, offset: int) -> int:
+        """The number of the buffer in which the byte at an offset lies."""
+        return bisect_right(self._starts, offset) - 1
+
+    def let_go(self, number: int) -> None:
+        """Keep a buffer no longer, which nobody will ask for any more."""
+        self.buffers[number] = memoryview(b"")
+        self._gone.add(number)
 
 
 def _private_pages(size: int) -> mmap:

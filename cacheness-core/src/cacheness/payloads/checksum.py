@@ -64,15 +64,13 @@ class Checksum:
         return self._prefix + self._hasher.hexdigest()
 
 
-def taken_in(
-    pieces: Iterable[memoryview], checksum: Checksum, whole: memoryview
-) -> Iterator[memoryview]:
-    """The same pieces of a buffer, each taken in by the checksum by the time all were given.
+def taken_in(pieces: Iterable[memoryview], checksum: Checksum, size: int) -> Iterator[memoryview]:
+    """The same pieces of ``size`` bytes, each taken in by the checksum by the time all were given.
 
-    Each just before it is given, and of a large buffer by another thread, in the time in
-    which the caller writes it or the next one is read. Both let go of the interpreter.
+    Each just before it is given, and where they are many bytes by another thread, in the time
+    in which the caller writes it or the next one is read. Both let go of the interpreter.
     """
-    if len(whole) >= _APART:
+    if size >= _APART:
         from cacheness.payloads.apart import updating_apart
 
         with updating_apart(checksum.update) as update:

@@ -306,13 +306,15 @@ class _Encoding:
             )
         hasher = Checksum(self._algorithm())
         strong = self._strong or not self._data_only
-        name, size = self._write_blob(".tar", checked(chunks, hasher))
+        name, size = self._write_blob(".tar", checked(chunks, hasher, lasting=True))
         if not (strong or self._data_only) and self._encoder.signing != "off":
             check_own(name)
             self._encoder.blobs().delete(name)
             seen_to(name)
             raise _NeedsSignatureError
         metadata = {**metadata, "_archive": list(writer.manifest_span)}
+        if writer.cuts:
+            metadata["_cuts"] = writer.cuts
         return self._encoded(metadata, none, hasher.text(), size, size, blob=name)
 
     def _likely_data_only(self, obj: object) -> bool:

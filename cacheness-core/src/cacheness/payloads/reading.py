@@ -15,7 +15,13 @@ from cacheness.errors import (
     PluginNotInstalledError,
     SignatureError,
 )
-from cacheness.payloads.buffers import MAPPED, checked_size, decompressed, private_buffer
+from cacheness.payloads.buffers import (
+    MAPPED,
+    Scattered,
+    checked_size,
+    decompressed,
+    private_buffer,
+)
 from cacheness.payloads.checksum import ALGORITHMS, Checksum, checksum_of, taken_in
 from cacheness.payloads.context import EMPTY, GetContext
 from cacheness.payloads.limits import check_declared
@@ -179,14 +185,14 @@ class Reading:
 
     # --- the stored bytes -----------------------------------------------------------------
 
-    def _payload(self) -> memoryview:
+    def _payload(self) -> memoryview | Scattered:
         """The handler's bytes, verified and decompressed."""
         stored = self._stored()
-        if self._compressor == "none":
+        if self._compressor == "none" or isinstance(stored, Scattered):
             return stored
         return self._decompressed(stored, self._compressor, self._metadata, self._logical_bytes)
 
-    def _stored(self) -> memoryview:
+    def _stored(self) -> memoryview | Scattered:
         compare = self._must_compare()
         if self._inline is not None:
             if not isinstance(self._inline, bytes):
@@ -203,10 +209,15 @@ class Reading:
                     checksum.update(mapped)
                 self._compared(checksum)
                 return mapped
-        target = private_buffer(self._stored_bytes)
+        size = self._stored_bytes
+        cuts = self._cuts()
+        target = Scattered(cuts, size) if cuts else private_buffer(size)
         try:
-            pieces = blobs.read_into(name, target)
-            read = sum(map(len, pieces if checksum is None else taken_in(pieces, checksum, target)))
+            if isinstance(target, Scattered):
+                pieces = blobs.read_scattered(name, target.buffers)
+            else:
+                pieces = blobs.read_into(name, target)
+            read = sum(map(len, pieces if checksum is None else taken_in(pieces, checksum, size)))
         except ValueError as error:
             raise BlobCorruptedError(f"entry {self._cache_key}: {error}") from None
         if read != self._stored_bytes:
@@ -215,6 +226,14 @@ class Reading:
             )
         self._compared(checksum)
         return target
+
+    def _cuts(self) -> list[int]:
+        """Where the payload may be cut into buffers of their own."""
+        if self._compressor != "none" or "_cuts" not in self._metadata:
+            return []
+        from cacheness.payloads.archive import cuts_of
+
+        return cuts_of(self._metadata, self._stored_bytes)
 
     def _may_be_mapped(self) -> bool:
         """Whether the handler may be given the blob's pages themselves, rather than a copy.
@@ -289,7 +308,7 @@ class Reading:
                     self._copy_blob(path)
                 else:
                     with open(path, "wb") as file:
-                        file.write(self._payload())
+                        file.write(self._payload()[:])
                 yield path
 
     def _copy_blob(self, path: str) -> None:
@@ -339,16 +358,18 @@ class Reading:
         trusted = self._signed or decoder.signing == "off"
         return decoder.context(self._cache_key, self._options, verified=trusted)
 
-    def _decode(self, payload: memoryview, decode: Callable[..., Any] | None = None) -> Any:
+    def _decode(
+        self, payload: memoryview | Scattered, decode: Callable[..., Any] | None = None
+    ) -> Any:
         """Hand the bytes to the handler's ``loads``, or to another capability that takes them."""
         decode = decode or self._loaded.loads
         span = self._metadata.get("_archive")
         if span is None:
-            return self._call(decode, payload, self._metadata, self._handler_context())
+            return self._call(decode, payload[:], self._metadata, self._handler_context())
         return self._decode_archive(payload, span, decode)
 
     def _decode_archive(
-        self, payload: memoryview, span: object, decode: Callable[..., Any] | None
+        self, payload: memoryview | Scattered, span: object, decode: Callable[..., Any] | None
     ) -> Any:
         from cacheness.payloads.archive import ArchiveReader
 

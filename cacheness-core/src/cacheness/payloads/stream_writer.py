@@ -19,6 +19,7 @@ from cacheness import forks
 from cacheness.disk.descriptor import Descriptor
 from cacheness.payloads.checksum import checksum_of
 from cacheness.payloads.items import ItemEncoder
+from cacheness.payloads.tar import BLOCK, END, tar_member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ MEMBER_BYTES = 1 << 20
 _TABLE_BYTES = 24
 """About what an item takes in the table of its member."""
 _MOST_IN_A_RUN = 10_000
-_BLOCK = 512
 _RENEW_EVERY = 600.0
 """Seconds after which a file that waits for items is made young again: to a clean-up, what
 nobody has written to for an hour is of somebody who was killed."""
@@ -111,9 +111,9 @@ class StreamWriter:
             if self._rows:
                 self._write_member(self._member())
             index = self._index(returned is not None)
-            metadata = self._metadata(self._at + _BLOCK, index)
-            self._write(_tar_member("manifest.json", index))
-            self._write((bytes(2 * _BLOCK),))
+            metadata = self._metadata(self._at + BLOCK, index)
+            self._write(tar_member("manifest.json", (index,), len(index)))
+            self._write((END,))
             self._close()
             return RecordedStream(
                 self.items, metadata, self._data_only, self._path, (), self._begun
@@ -163,8 +163,9 @@ class StreamWriter:
         return _Member(stored, codec.name, len(plain))
 
     def _write_member(self, member: _Member) -> None:
-        self._note(member, _BLOCK)
-        self._write(_tar_member(f"{len(self._members) - 1:06d}.items", member.stored))
+        self._note(member, BLOCK)
+        name, stored = f"{len(self._members) - 1:06d}.items", member.stored
+        self._write(tar_member(name, (stored,), len(stored)))
 
     def _note(self, member: _Member, header: int) -> None:
         self._members.append(
@@ -246,12 +247,3 @@ class RecordedStream:
         self.small = small
         self.begun = begun
         """What `forks.number` was for whoever may move that file."""
-
-
-def _tar_member(name: str, payload: bytes) -> Iterator[Buffer]:
-    from tarfile import GNU_FORMAT, TarInfo
-
-    header = TarInfo(name)
-    header.size = len(payload)
-    header.mode = 0o600
-    return iter((header.tobuf(GNU_FORMAT), payload, bytes(-len(payload) % _BLOCK)))

@@ -20,6 +20,8 @@ CHUNK = 4 << 20
 """The core compresses this many bytes at a time."""
 _PIECE = 1 << 20
 """Checksummed and written at a time, so that it is still in the processor's cache."""
+_MANY = 4 << 20
+"""After so many bytes of buffers that stay as they are, a thread is worth it for the others."""
 
 
 class Compressed:
@@ -72,16 +74,41 @@ def until(buffers: Iterator[Buffer], limit: int) -> tuple[list[Buffer], int, boo
     return taken, size, limit >= 0
 
 
-def checked(stream: Iterable[Buffer], checksum: Checksum) -> Iterator[Buffer]:
+def checked(
+    stream: Iterable[Buffer], checksum: Checksum, *, lasting: bool = False
+) -> Iterator[Buffer]:
     """The same bytes in small pieces, which the checksum takes in on the way.
 
     All of a buffer's by the time that the next one is asked for, since that may lie in the
     same memory.
+
+    Args:
+        stream: Gives the buffers.
+        checksum: Takes them in.
+        lasting: Each buffer stays as it is until the last was written, so that of many
+            another thread may take in those that were written already.
     """
-    for buffer in stream:
+    rest = iter(stream)
+    size = 0
+    for buffer in rest:
         view = memoryview(buffer).cast("B")
-        pieces = (view[at : at + _PIECE] for at in range(0, len(view), _PIECE))
-        yield from taken_in(pieces, checksum, view)
+        yield from taken_in(_cut(view), checksum, len(view))
+        size += len(view)
+        if lasting and size >= _MANY:
+            break
+    else:
+        return
+    from cacheness.payloads.apart import updating_apart
+
+    with updating_apart(checksum.update) as update:
+        for buffer in rest:
+            for piece in _cut(memoryview(buffer).cast("B")):
+                update(piece)
+                yield piece
+
+
+def _cut(view: memoryview) -> Iterator[memoryview]:
+    return (view[at : at + _PIECE] for at in range(0, len(view), _PIECE))
 
 
 def pieces_of(file_path: str) -> Iterator[bytes]:

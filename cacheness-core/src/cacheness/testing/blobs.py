@@ -173,6 +173,8 @@ class BlobBackendContract(StoreContract):
             backend.read(missing)
         with pytest.raises(FileNotFoundError):
             list(backend.read_into(missing, memoryview(bytearray(1))))
+        with pytest.raises(FileNotFoundError):
+            list(backend.read_scattered(missing, [memoryview(bytearray(1))]))
         with pytest.raises(FileNotFoundError), backend.local_path(missing):
             pass
 
@@ -188,12 +190,29 @@ class BlobBackendContract(StoreContract):
         assert bytes(target[len(whole) :]) == bytes(10), "a short blob ends early"
         assert all(piece.obj is target.obj for piece in slices), "give slices of the target"
 
+    def test_a_large_blob_is_read_into_several_targets(self, backend: BlobBackend) -> None:
+        whole = os.urandom(1 << 16) * 50
+        backend.write(NAME, [whole])
+        targets = [memoryview(bytearray(size)) for size in (5, 0, 1_234_567, len(whole))]
+
+        slices = list(backend.read_scattered(NAME, targets))
+
+        assert same(b"".join(slices), whole), "each filled slice once, in order"
+        assert same(b"".join(targets)[: len(whole)], whole), "each target is filled before the next"
+        owners = {id(target.obj) for target in targets}
+        assert all(id(piece.obj) in owners for piece in slices), "give slices of the targets"
+        backend.delete(NAME)
+        backend.write(NAME, [])
+        assert b"".join(backend.read_scattered(NAME, targets)) == b""
+
     def test_a_blob_that_is_too_long_is_an_error(self, backend: BlobBackend) -> None:
         backend.write(NAME, [b"x" * 100])
         target = memoryview(bytearray(99))
 
         with pytest.raises(ValueError, match="99"):
             list(backend.read_into(NAME, target))
+        with pytest.raises(ValueError, match="99"):
+            list(backend.read_scattered(NAME, [target[:50], target[50:]]))
 
     def test_pages_that_are_given_in_place_of_a_copy_are_private(
         self, backend: BlobBackend
