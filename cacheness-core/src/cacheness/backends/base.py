@@ -349,6 +349,12 @@ class MetadataBackend(ABC):
 
         return list(map(removed_of, self.delete_where(filter)))
 
+    def remove_generations(self, generations: Mapping[str, int]) -> list[Removed]:
+        """`delete_generations`, likewise."""
+        from cacheness.backends.shapes import removed_of
+
+        return list(map(removed_of, self.delete_generations(generations)))
+
     def delete_where(self, filter: Filter) -> list[Entry]:
         """Remove what the filter selects; gives what was removed."""
         removed = []

@@ -290,6 +290,11 @@ class SQLiteBackend(MetadataBackend):
 
         return remove_where(self._connections, self._namespace, filter)
 
+    def remove_generations(self, generations: Mapping[str, int]) -> list[Removed]:
+        from cacheness.backends.sqlite_bulk import remove_generations
+
+        return remove_generations(self._connections, self._namespace, generations)
+
     def delete_expired(self, now: float) -> list[Entry]:
         from cacheness.backends.sqlite_bulk import delete_expired
 

@@ -46,6 +46,7 @@ __all__ = [
     "iter_summaries",
     "put_entries",
     "query",
+    "remove_generations",
     "remove_where",
     "rename_entries",
     "touch",
@@ -133,12 +134,24 @@ def delete_generations(
     connections: Connections, namespace: str, generations: Mapping[str, int]
 ) -> list[Entry]:
     """Remove those that still are of these generations."""
-    statement = f"DELETE FROM entries {_KEYED} AND generation = ? RETURNING {RECORD}"
-    removed: list[Entry] = []
+    return list(map(entry_of, _delete_those(connections, namespace, generations, RECORD)))
+
+
+def remove_generations(
+    connections: Connections, namespace: str, generations: Mapping[str, int]
+) -> list[Removed]:
+    """The same; each row that is returned whole takes as long as two deletions."""
+    return _delete_those(connections, namespace, generations, REMOVED)
+
+
+def _delete_those(
+    connections: Connections, namespace: str, generations: Mapping[str, int], columns: str
+) -> list[Any]:
+    statement = f"DELETE FROM entries {_KEYED} AND generation = ? RETURNING {columns}"
+    removed: list[Any] = []
     with connections.transaction(pages=len(generations)) as execute:
         for cache_key, generation in generations.items():
-            rows = execute(statement, (cache_key, namespace, generation)).fetchall()
-            removed.extend(map(entry_of, rows))
+            removed += execute(statement, (cache_key, namespace, generation)).fetchall()
     return removed
 
 
@@ -170,7 +183,7 @@ def delete_where(connections: Connections, namespace: str, filter: Filter) -> li
 
 
 def remove_where(connections: Connections, namespace: str, filter: Filter) -> list[Removed]:
-    """The same; each row that is returned whole takes as long as two deletions."""
+    """The same, as in `remove_generations`."""
     return _delete(connections, namespace, filter, REMOVED)
 
 

@@ -76,6 +76,7 @@ _DETAIL_TYPES = {
 _sound_types: set[tuple[type, ...]] = set()
 """Of the rows that were found to be as they should be, see `sqlite_sound`."""
 
+_BLANK = dict.fromkeys(_RECORD) | DETAILS
 _MAPPING_DETAILS = tuple(name for name, of in DETAILS.items() if of == {})
 
 _ALWAYS = (
@@ -258,12 +259,12 @@ def summary_of(row: Sequence[Any]) -> dict[str, Any]:
         from cacheness.backends.sqlite_sound import sound_row
 
         row = sound_row(row, _RECORD, _sound_types)
-    summary = dict(zip(_RECORD, row, strict=True))
+    summary = _BLANK.copy()  # which has room for all of it
+    summary.update(zip(_RECORD, row, strict=True))
     details = summary.pop("details")
     metadata = summary["metadata"]
     summary["metadata"] = load_object(metadata) if metadata else {}
     summary["pinned"] = bool(summary["pinned"])
-    summary |= DETAILS
     kept = details_of(details) if details else {}
     summary |= kept
     for name in _MAPPING_DETAILS:

@@ -361,6 +361,10 @@ class MemoryCacheWrapper(MetadataBackend):
         finally:
             self._forget()
 
+    def remove_generations(self, generations: Mapping[str, int]) -> list[Removed]:
+        with self._forgetting(*generations):
+            return self.backend.remove_generations(generations)
+
     def evict(
         self, policy: str, *, max_size: int | None, max_entries: int | None, slack: float = 0.1
     ) -> list[Entry]:

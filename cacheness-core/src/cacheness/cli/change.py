@@ -61,9 +61,8 @@ def rm(
         screen.confirm(f"Remove {what}?", yes=yes)
         with screen.progress("removing") as progress:
             chosen = {entry.cache_key: entry.generation for entry in found}
-            removed = cache.engine.dispose(
-                cache.engine.backend.delete_generations(chosen), "invalidate", progress
-            )
+            gone = cache.engine.backend.remove_generations(chosen)
+            removed = cache.engine.let_go(gone, "invalidate", progress)
     data["removed"] = removed
     part = "" if removed == len(found) else f"{removed:,} of "
     screen.result(data, lambda: screen.line(f"removed {part}{what}"))

@@ -60,11 +60,10 @@ def iter_entries(
 
 
 def _listed(selected: Filter, summaries: Iterator[dict[str, Any]]) -> Iterator[Entry]:
-    from cacheness.entry import Entry
+    from cacheness.entry import build_entry
 
-    for summary in summaries:
-        if selected.matches(summary):
-            yield Entry(**summary)
+    for summary in filter(selected.matches, summaries) if selected.conditions else summaries:
+        yield build_entry(**summary)
 
 
 def _found(engine: Engine, selected: Filter, keys: Iterator[str]) -> Iterator[Entry]:
@@ -88,8 +87,8 @@ def delete_matching(
     selected = _restricting(filters, where, "delete_matching")
     if where is None:
         return engine.let_go(engine.backend.remove_where(selected), "invalidate", progress)
-    removed = engine.backend.delete_generations(_generations(engine, selected, where))
-    return engine.dispose(removed, "invalidate", progress)
+    removed = engine.backend.remove_generations(_generations(engine, selected, where))
+    return engine.let_go(removed, "invalidate", progress)
 
 
 def _generations(engine: Engine, selected: Filter, where: object) -> dict[str, int]:
@@ -125,8 +124,8 @@ def delete_where(
         for summary in engine.backend.iter_entry_summaries()
         if predicate(summary)
     }
-    removed = engine.backend.delete_generations(chosen) if chosen else []
-    return engine.dispose(removed, "invalidate", progress)
+    removed = engine.backend.remove_generations(chosen) if chosen else []
+    return engine.let_go(removed, "invalidate", progress)
 
 
 def touch_batch(

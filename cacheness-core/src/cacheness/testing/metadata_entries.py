@@ -259,6 +259,13 @@ class SingleEntryPromises(StoreContract):
         removed = backend.remove_where(Filter.parse({"prefix": "p"}))
         assert list(map(tuple, removed)) == [("other", "json", 7, None, None)], advice
         assert list(backend.iter_keys()) == ["third"], "remove what is selected, and no more"
+        third = backend.get_entry("third")
+        assert third is not None
+        later, now = third.generation + 1, third.generation
+        assert backend.remove_generations({"third": later, "other": now}) == [], "it is another"
+        removed = backend.remove_generations({"third": now, "other": now})
+        assert list(map(tuple, removed)) == [("third", "json", 7, None, None)], advice
+        assert list(backend.iter_keys()) == []
 
     def test_a_deletion_spares_another_generation(self, backend: MetadataBackend) -> None:
         old, new = make_entry(), make_entry()
