@@ -210,3 +210,14 @@ def test_what_small_parts_take_counts_to_the_bound(tmp_path, value):
         counted = cache.engine.memory._bytes
         assert counted <= bound
         assert 0.5 * counted < taken < 1.25 * counted + 50_000, "2 bytes of JSON may be 240 here"
+
+
+def test_a_touch_is_seen_at_once(tmp_path):
+    with UnifiedCache(tmp_path, memory_bytes=1 << 20, memory_staleness=10) as cache:
+        cache.put(1, "key")
+        before = cache.get_entry("key").renewed_at
+        cache.get("key")
+
+        assert cache.touch("key")
+
+        assert cache.get_entry("key").renewed_at > before
