@@ -85,8 +85,11 @@ def entry_name(
         TypeError: Nothing names it, more than one thing does, or a reserved name is among
             the parameters.
     """
-    if cache_key is None and params is None and fields and RESERVED.isdisjoint(fields):
-        return fields  # as nearly always
+    if params is None:  # as nearly always
+        if cache_key is None and fields and RESERVED.isdisjoint(fields):
+            return fields
+        if cache_key is not None and not fields:
+            return None
     if fields and not RESERVED.isdisjoint(fields):
         name = min(RESERVED & fields.keys())
         raise TypeError(
@@ -121,7 +124,8 @@ def checked_age(prefix: object, ttl_seconds: Duration | None, options: object = 
     """
     if prefix is not None and not isinstance(prefix, str):
         raise ConfigError(f"prefix={prefix!r} is no text: give a str, or None for any prefix")
-    check_options(options)
+    if options is not None:
+        check_options(options)
     return ttl_seconds if ttl_seconds is UNSET else parse_ttl(ttl_seconds)
 
 

@@ -172,7 +172,7 @@ class SQLiteBackend(MetadataBackend):
         return (self._made_changes or self._changes).put_plain(plain)
 
     def touch_entry(self, cache_key: str, prefix: str | None, *, now: float) -> bool | None:
-        return self._changes.touch(cache_key, prefix, now)
+        return (self._made_changes or self._changes).touch(cache_key, prefix, now)
 
     def update_fields(
         self, cache_key: str, changes: Mapping[str, Any], *, if_generation: int | None = None
@@ -180,7 +180,7 @@ class SQLiteBackend(MetadataBackend):
         return self._changes.update_fields(cache_key, changes, if_generation)
 
     def remove_entry(self, cache_key: str) -> Removed | None:
-        return self._changes.remove(cache_key)
+        return (self._made_changes or self._changes).remove(cache_key)
 
     def delete_entry(self, cache_key: str, *, if_generation: int | None = None) -> Entry | None:
         return self._changes.delete(cache_key, if_generation)

@@ -15,7 +15,6 @@ from cacheness.backends.sqlite_rows import (
     insert_statement,
     plain_row,
     put_statement,
-    renewed_at,
     row_of,
 )
 
@@ -105,7 +104,7 @@ class Changes:
 
     def touch(self, cache_key: str, prefix: str | None, now: float) -> bool:
         """[hot] `MetadataBackend.touch_entry`."""
-        values = (*renewed_at(now), cache_key, self._namespace, now)
+        values = (now, now, now, now, now, cache_key, self._namespace, now)  # as `renewed_at`
         if prefix is None:
             return self._connections.change(_TOUCH, values) > 0
         return self._connections.change(_TOUCH_OF_PREFIX, (*values, prefix)) > 0
