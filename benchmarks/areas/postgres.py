@@ -127,4 +127,6 @@ def _bulk(cache: UnifiedCache, known: dict[str, str]) -> Iterator[Row]:
     for side in ("list", "iterator"):
         what = f"PostgreSQL, {MANY:,} entries at once, of a{'n' * (side == 'iterator')} {side}"
         against = f"bare: one at a time, {waits}"
-        yield Row(what, MANY / taken[side], against, theirs, 20, at_least=True, unit="1/s")
+        # What comes one by one has to be taken in before any of it may be locked: that informs.
+        target = 20 if side == "list" else None
+        yield Row(what, MANY / taken[side], against, theirs, target, at_least=True, unit="1/s")

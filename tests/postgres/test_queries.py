@@ -246,12 +246,12 @@ def walk(node: dict[str, Any], visit: Callable[[dict[str, Any]], None]) -> None:
 
 
 QUERIES = {
-    "param": ({"experiment": "e7"}, "entries_by_content"),
-    "params": ({"experiment": "e7", "day": "d1007"}, "entries_by_content"),
-    "param in": ({"day__in": ["d5", "d6"]}, "entries_by_content"),
-    "nested metadata": ({"meta__run__id": 77}, "entries_by_content"),
-    "tag": ({"tags": "tag-7"}, "entries_by_content"),
-    "any of tags": ({"tags__in": ["tag-7", "tag-8"]}, "entries_by_content"),
+    "param": ({"experiment": "e7"}, "entries_by_params"),
+    "params": ({"experiment": "e7", "day": "d1007"}, "entries_by_params"),
+    "param in": ({"day__in": ["d5", "d6"]}, "entries_by_params"),
+    "nested metadata": ({"meta__run__id": 77}, "entries_by_custom_metadata"),
+    "tag": ({"tags": "tag-7"}, "entries_by_tags"),
+    "any of tags": ({"tags__in": ["tag-7", "tag-8"]}, "entries_by_tags"),
     "prefix": ({"prefix": "prefix-7"}, "entries_by_prefix"),
     "prefix in": ({"prefix__in": ["prefix-7", "prefix-8"]}, "entries_by_prefix"),
     "prefix startswith": ({"prefix__startswith": "prefix-77"}, "entries_by_prefix"),

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cacheness.backends.plain_entry import PlainEntry, in_full
 from cacheness.entry import Entry
+from cacheness.testing.metadata_entries import make_plain
 from cacheness_postgres.rows import COLUMNS, FIELDS
 from cacheness_postgres.tables import tables
 
@@ -155,3 +157,26 @@ def test_common_text_stays_legible_in_the_columns(
 def test_the_columns_are_the_fields_of_an_entry_in_their_order(schema: str) -> None:
     assert Entry.__slots__ == FIELDS
     assert tuple(tables(schema).entries.columns.keys()) == COLUMNS
+
+
+@pytest.mark.parametrize("unusual", [(), (0,), (3,), (5,), (2, 4), tuple(range(6))], ids=str)
+def test_a_batch_of_all_kinds_of_entries_is_what_they_are_one_by_one(
+    backend: PostgresBackend, unusual: tuple[int, ...]
+) -> None:
+    """Plain ones are written in fewer columns, up to the first that can't be."""
+    batch: list[Entry | PlainEntry] = []
+    for number in range(6):
+        key = f"k{number}"
+        if number not in unusual:
+            batch.append(make_plain(key, params={"at": number}, ttl_seconds=number * 1e9 or None))
+        elif number % 2:
+            batch.append(an_entry(key, params={"at": number}, tags=("t",), prefix="p"))
+        else:
+            batch.append(make_plain(key, params={"at": "\0"}))
+
+    assert backend.put_prepared(batch) == []
+
+    for one in map(in_full, batch):
+        found = backend.get_entry(one.cache_key)
+        assert found is not None
+        assert fields_of(found) == fields_of(one)

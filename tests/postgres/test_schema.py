@@ -40,7 +40,7 @@ def stranger(admin: psycopg.Connection[Any], url: str) -> Iterator[tuple[str, st
 def shape(admin: psycopg.Connection[Any], schema: str) -> list[Any]:
     """All that makes up a schema, but its name."""
     columns = admin.execute(
-        "SELECT table_name, column_name, data_type, is_nullable, collation_name "
+        "SELECT table_name, column_name, data_type, is_nullable, collation_name, column_default "
         "FROM information_schema.columns WHERE table_schema = %s ORDER BY 1, ordinal_position",
         (schema,),
     ).fetchall()
@@ -134,26 +134,27 @@ def test_migrations_run_once_in_order_and_all_or_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     PostgresBackend(context_for(tmp_path), url=url, schema=schema).close()
+    last = SCHEMA_VERSION + 2
     steps = {
-        2: ("ALTER TABLE {schema}.notes ADD COLUMN second int",),
-        3: ("ALTER TABLE {schema}.notes ADD COLUMN third int", "SELECT 1 / 0"),
+        last - 1: ("ALTER TABLE {schema}.notes ADD COLUMN second int",),
+        last: ("ALTER TABLE {schema}.notes ADD COLUMN third int", "SELECT 1 / 0"),
     }
     monkeypatch.setattr(schema_module, "MIGRATIONS", steps)
-    monkeypatch.setattr(schema_module, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema_module, "SCHEMA_VERSION", last)
     broken = PostgresBackend(context_for(tmp_path), url=url, schema=schema)
     with pytest.raises(BackendUnavailableError, match="division by zero"):
         broken.count()
     broken.close()
     version = f"SELECT value FROM {schema}.settings WHERE name = 'version'"
-    assert admin.execute(version).fetchone() == ("1",)
+    assert admin.execute(version).fetchone() == (str(SCHEMA_VERSION),)
 
-    steps[3] = ("ALTER TABLE {schema}.notes ADD COLUMN third int",)
+    steps[last] = ("ALTER TABLE {schema}.notes ADD COLUMN third int",)
     for _ in range(2):
         backend = PostgresBackend(context_for(tmp_path), url=url, schema=schema)
         backend.write_notes("kind", {"a": 1})
         backend.close()
 
-    assert admin.execute(version).fetchone() == ("3",)
+    assert admin.execute(version).fetchone() == (str(last),)
     assert admin.execute(f"SELECT second, third FROM {schema}.notes").fetchone() == (None, None)
 
 

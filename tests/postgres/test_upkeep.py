@@ -129,7 +129,7 @@ def test_an_index_that_is_missing_or_invalid_is_told_and_made(
     backend: PostgresBackend, admin: psycopg.Connection[Any], schema: str
 ) -> None:
     assert backend.check_store(repair=False) == []
-    admin.execute(f"DROP INDEX {schema}.entries_by_content")
+    admin.execute(f"DROP INDEX {schema}.entries_by_params")
     admin.execute(
         "UPDATE pg_index SET indisvalid = false "
         f"WHERE indexrelid = '{schema}.entries_by_prefix'::regclass"
@@ -137,7 +137,7 @@ def test_an_index_that_is_missing_or_invalid_is_told_and_made(
 
     missing, invalid = backend.check_store(repair=False)
 
-    assert f"{schema}.entries_by_content is missing" in missing
+    assert f"{schema}.entries_by_params is missing" in missing
     assert f"{schema}.entries_by_prefix is invalid" in invalid
     assert backend.check_store(repair=True) == []
     assert backend.check_store(repair=False) == []
@@ -154,7 +154,7 @@ def test_a_role_that_does_not_own_the_tables_tells_what_it_can_not_mend(
             context_for(tmp_path), url=url.replace("://postgres@", f"://{name}@"), schema=schema
         )
         assert backend.check_store(repair=True) == []
-        admin.execute(f"DROP INDEX {schema}.entries_by_content")
+        admin.execute(f"DROP INDEX {schema}.entries_by_params")
 
         assert len(backend.check_store(repair=True)) == 1
         backend.close()

@@ -15,11 +15,22 @@ from cacheness.keys.summary import summarise_params
 from cacheness.payloads.checksum import FAST
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from typing import Any
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Any, TypeAlias
 
     from cacheness.engine import Engine
     from cacheness.entry import Entry
+    from cacheness.plugins.registry import LoadedHandler
+
+    _Recipe: TypeAlias = tuple[
+        LoadedHandler,
+        Callable[[Any], bool],
+        Callable[[Any], bytes | None] | None,
+        Callable[[Any], str] | None,
+        str,
+        str,
+        str,
+    ]
 
 __all__ = ["SmallPut"]
 
@@ -34,7 +45,15 @@ class SmallPut:
         engine: Whose entries they are.
     """
 
-    __slots__ = ("_goes_unnoticed", "_handlers", "_largest", "_namespace", "_options", "upkeep")
+    __slots__ = (
+        "_goes_unnoticed",
+        "_handlers",
+        "_largest",
+        "_namespace",
+        "_options",
+        "_recipes",
+        "upkeep",
+    )
 
     def __init__(self, engine: Engine) -> None:
         config, registry = engine.config, engine.registry
@@ -43,6 +62,7 @@ class SmallPut:
         self._goes_unnoticed = self.upkeep.goes_unnoticed
         self._handlers = registry.candidates
         self._namespace, self._options = config.namespace, config.handler_options
+        self._recipes: dict[type, _Recipe] = {}
         self._largest = min(_LARGEST.get(config.compressor, -1), config.inline_bytes)
         if config.signing == "all" or "inline" not in engine.backend.capabilities:
             self._largest = -1
@@ -66,10 +86,14 @@ class SmallPut:
         """
         of = type(obj)
         loaded = self._handlers(of)[0]
-        if loaded.dumps_plain is None or loaded.name in self._options:
+        recipe = self._recipes.get(of)
+        if recipe is None or recipe[0] is not loaded:
+            recipe = self._recipes[of] = self._recipe(of, loaded)
+        _, can_handle, dumps, describe, handler, distribution, object_type = recipe
+        if dumps is None:
             return None
         try:
-            payload = loaded.dumps_plain(obj) if loaded.handler.can_handle(obj) else None
+            payload = dumps(obj) if can_handle(obj) else None
         except Exception:  # noqa: BLE001  # the long way tells of what an author's code raises
             return None
         if payload is None:
@@ -77,19 +101,35 @@ class SmallPut:
         size = len(payload)
         if size > self._largest or not self._goes_unnoticed(size):
             return None
-        return PlainEntry(
-            self._namespace,
-            key,
-            new_generation(),
+        # As `PlainEntry(…)` does it, but for a call of a function in Python.
+        return tuple.__new__(
+            PlainEntry,
+            (
+                self._namespace,
+                key,
+                new_generation(),
+                handler,
+                FAST + xxh3_128_hexdigest(payload),
+                payload,
+                distribution,
+                time(),
+                ttl_seconds,
+                summarise_params(params, secret) if params else {},
+                object_type,
+                describe(obj) if describe else of.__name__,
+            ),
+        )
+
+    def _recipe(self, of: type, loaded: LoadedHandler) -> _Recipe:
+        """What there is to be known of entries of a type, which hangs on the type alone."""
+        return (
+            loaded,
+            loaded.handler.can_handle,
+            None if loaded.name in self._options else loaded.dumps_plain,
+            loaded.describe,
             loaded.name,
-            FAST + xxh3_128_hexdigest(payload),
-            payload,
             loaded.distribution,
-            time(),
-            ttl_seconds,
-            summarise_params(params, secret) if params else {},
             f"{of.__module__}.{of.__qualname__}",
-            loaded.describe(obj) if loaded.describe else of.__name__,
         )
 
     def entry(self, key: str, obj: object, details: Mapping[str, Any]) -> Entry | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cacheness.backends.plain_entry import PlainEntry, in_full
 from cacheness.entry import Entry
-from cacheness_postgres.copying import copied
+from cacheness_postgres.copying import PLAIN_COLUMNS, copied
 from cacheness_postgres.records import follow, make_tables, write_records
 from cacheness_postgres.rows import COLUMNS, to_entry, to_row
 from cacheness_postgres.statements import KINDS, returned, statements
@@ -207,15 +207,18 @@ def _add(
     distance: float,
 ) -> None:
     """Write rows of new keys; what is next is made while the server takes what was before."""
-    entries = chain((first,), others)
-    with cursor.copy(does.add) as copy:
-        if isinstance(first, PlainEntry):
-            for block in copied(entries, distance):
+    unusual: list[Entry | PlainEntry] = [first]
+    if type(first) is PlainEntry:
+        unusual = []
+        with cursor.copy(does.add_plain) as copy:
+            for block in copied(chain((first,), others), distance, unusual):
                 copy.write(block)
-        else:
-            # Of rows that are all different psycopg makes bytes faster than we can.
+    if unusual:
+        # It and all after it, since rows are locked in the order of their keys. Of rows that
+        # are all different psycopg makes bytes faster than we can.
+        with cursor.copy(does.add) as copy:
             copy.set_types(_ADDED_KINDS)
-            for entry in entries:
+            for entry in chain(unusual, others):
                 copy.write_row(_with_documents(to_row(in_full(entry), distance)))
     cursor.execute(does.tell, prepare=False)
 
@@ -242,6 +245,7 @@ def _with_documents(row: Row) -> list[Any]:
 class _Statements(NamedTuple):
     lock: str  # namespaces, and as `_as_one_text`
     add: str
+    add_plain: str
     send: str
     replace: str  # batch
     clear: str  # batch
@@ -269,6 +273,7 @@ def _statements(schema: str) -> _Statements:
         f'string_to_array(%b::text COLLATE "C", {_MARK_SQL})))::text[]) '
         "ORDER BY e.cache_key FOR UPDATE",
         add=f"COPY {entries} ({columns}) FROM STDIN (FORMAT BINARY)",
+        add_plain=f"COPY {entries} ({', '.join(PLAIN_COLUMNS)}) FROM STDIN (FORMAT BINARY)",
         send=f"COPY {incoming} (batch, {columns}) FROM STDIN (FORMAT BINARY)",
         replace=f"UPDATE {entries} AS e SET {changes} FROM {incoming} AS i "
         f"WHERE i.batch = %b AND {same}",

@@ -34,6 +34,7 @@ from cacheness_postgres.tables import (
     DIALECT,
     INDEXED_CHARACTERS,
     beginning,
+    filled,
     number_at,
     tables,
     text_at,
@@ -243,8 +244,8 @@ def _on_tags(column: ColumnElement[Any], condition: Condition) -> Clause:
     if condition.operator == "lacks":
         return ~_has_tag(column, condition.value)
     if condition.operator == "overlaps":
-        return or_(false(), *(_has_tag(column, tag) for tag in condition.value))
-    return _has_tag(column, condition.value)
+        return and_(filled(column), or_(false(), *(_has_tag(column, t) for t in condition.value)))
+    return and_(filled(column), _has_tag(column, condition.value))
 
 
 def _has_tag(column: ColumnElement[Any], tag: Any) -> Clause:
@@ -257,10 +258,10 @@ def _on_json(column: ColumnElement[Any], names: Sequence[str], condition: Condit
         return false()
     operator, value = condition.operator, condition.value
     found, text = descend(column, [_text(name) for name in names])
-    if operator == "eq":
-        return _json_equal(column, names, found, value)
-    if operator == "in":
-        return or_(false(), *(_json_equal(column, names, found, one) for one in value))
+    if operator in ("eq", "in"):
+        values = value if operator == "in" else (value,)
+        equal = or_(false(), *(_json_equal(column, names, found, one) for one in values))
+        return and_(filled(column), equal) if names else equal
     if operator == "ne":
         image = json_image(value)
         return found.isnot(None) if image is None else found != _json(image)

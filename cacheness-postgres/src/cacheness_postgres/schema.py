@@ -28,10 +28,32 @@ __all__ = [
     "schema_sql",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it with a migration, and commit a dump of the version before for the tests."""
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    2: (
+        "DROP INDEX IF EXISTS {schema}.entries_by_content",
+        *(
+            f"CREATE INDEX entries_by_{name} ON {{schema}}.entries "
+            f"USING gin ({name} jsonb_path_ops) WHERE {name} != '{empty}'::jsonb"
+            for name, empty in (("params", "{{}}"), ("custom_metadata", "{{}}"), ("tags", "[]"))
+        ),
+        *(
+            f"ALTER TABLE {{schema}}.entries ALTER COLUMN {name} SET DEFAULT {value}"
+            for name, value in (
+                ("prefix", "''"),
+                ("description", "''"),
+                ("handler_version", "1"),
+                ("compressor", "'none'"),
+                ("pinned", "false"),
+                ("hits", "0"),
+                ("tags", "'[]'"),
+                ("custom_metadata", "'{{}}'"),
+            )
+        ),
+    ),
+}
 """Version → the statements that bring the tables there from the version before. In them
 ``{schema}`` stands for the quoted name. Clients of the version before go on running
 meanwhile, so that only what they can live with is changed in place."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from cacheness.backends.in_order import InOrder
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["put_at_hand"]
 
+_PAIRS, _TWO = frozenset({tuple}), frozenset({2})
+_value_of, _name_of = itemgetter(0), itemgetter(1)
 _NAMES = frozenset({str})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -56,12 +59,14 @@ def put_at_hand(
     def make(key: str) -> PlainEntry:
         obj, params = values[key]
         entry = plain_entry(key, obj, params, ttl_seconds)
+        return entry or again(key, obj, params)
+
+    def again(key: str, obj: object, params: Mapping[str, object] | None) -> PlainEntry:
+        # It may only be time for a look at the disk.
+        admits(key, 0, own_file=False)
+        entry = plain_entry(key, obj, params, ttl_seconds)
         if entry is None:
-            # It may only be time for a look at the disk.
-            admits(key, 0, own_file=False)
-            entry = plain_entry(key, obj, params, ttl_seconds)
-            if entry is None:
-                raise _Unusual
+            raise _Unusual
         return entry
 
     try:
@@ -72,10 +77,12 @@ def put_at_hand(
 
 def _is_our_own(engine: Engine, pairs: Sequence[tuple[object, Name]]) -> bool:
     """Whether these are pairs, and the core alone has to do with their values and names."""
-    if any(type(pair) is not tuple or len(pair) != 2 for pair in pairs):
+    if not _PAIRS.issuperset(map(type, pairs)) or not _TWO.issuperset(map(len, pairs)):
         return False
-    handlers = {engine.registry.candidates(of)[0] for of in {type(obj) for obj, _ in pairs}}
-    return all(one.distribution == DISTRIBUTION and one.dumps_plain for one in handlers) and all(
+    handlers = {engine.registry.candidates(of)[0] for of in set(map(type, map(_value_of, pairs)))}
+    if not all(one.distribution == DISTRIBUTION and one.dumps_plain for one in handlers):
+        return False
+    return _NAMES.issuperset(map(type, map(_name_of, pairs))) or all(
         type(name) is str or _is_plain(name) for _, name in pairs
     )
 
