@@ -255,6 +255,11 @@ class SQLiteBackend(MetadataBackend):
 
         return put_entries(self._connections, self._namespace, entries)
 
+    def put_prepared(self, prepared: Iterable[Entry | PlainEntry]) -> list[Entry]:
+        from cacheness.backends.sqlite_bulk import put_entries
+
+        return put_entries(self._connections, self._namespace, prepared)
+
     def get_entries(self, cache_keys: Sequence[str]) -> dict[str, Entry]:
         from cacheness.backends.sqlite_bulk import get_entries
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # ruff: noqa: S608
 
 __all__ = [
+    "ALWAYS",
     "DETAILS",
+    "EXPIRING",
     "RECORD",
     "REMOVED",
     "RENEW",
@@ -79,7 +81,7 @@ _sound_types: set[tuple[type, ...]] = set()
 _BLANK = dict.fromkeys(_RECORD) | DETAILS
 _MAPPING_DETAILS = tuple(name for name, of in DETAILS.items() if of == {})
 
-_ALWAYS = (
+ALWAYS = (
     "namespace",
     "cache_key",
     "generation",
@@ -95,7 +97,9 @@ _ALWAYS = (
     "details",
     "inline",
 )
-_always_of = attrgetter(*_ALWAYS[:-3])
+EXPIRING = (*ALWAYS, "expires_at", "ttl_seconds")
+"""The columns of a row of `plain_row`, where it has a time to live; else ``ALWAYS``."""
+_always_of = attrgetter(*ALWAYS[:-3])
 _OPTIONAL = (
     "handler_version",
     "compressor",
@@ -142,13 +146,13 @@ def row_of(entry: Entry) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     optional = _optional_of(entry)
     values = (*always, _worth(entry), _dump(_details(entry)), entry.inline)
     if optional == _DEFAULTS:
-        return _ALWAYS, values
+        return ALWAYS, values
     names, more = [], []
     for name, value, default in zip(_OPTIONAL, optional, _DEFAULTS, strict=True):
         if value != default:
             names.append(name)
             more.append(_dump(value) if name == "metadata" else value)
-    return _ALWAYS + tuple(names), values + tuple(more)
+    return ALWAYS + tuple(names), values + tuple(more)
 
 
 def plain_row(plain: PlainEntry) -> tuple[str, tuple[Any, ...]]:
@@ -347,5 +351,5 @@ def load_object(text: str) -> dict[str, Any]:
     return loaded if type(loaded) is dict else {}
 
 
-_PUT_PLAIN = put_statement(_ALWAYS, _REMAINS)
-_PUT_EXPIRING = put_statement((*_ALWAYS, "expires_at", "ttl_seconds"), _REMAINS)
+_PUT_PLAIN = put_statement(ALWAYS, _REMAINS)
+_PUT_EXPIRING = put_statement(EXPIRING, _REMAINS)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["delete_batch", "get_batch", "put_batch"]
 
+_TEXTS = frozenset({str})
+
 
 def put_batch(
     engine: Engine,
@@ -173,9 +175,12 @@ def _put_as_they_come(
         waiting = Waiting(engine, prepared)
         try:
             for pair in pairs:
+                named: Mapping[str, object] | None
                 obj, name = pair if type(pair) is tuple and len(pair) == 2 else _pair(pair)
                 if type(name) is str:
                     key, named = checked_key(name), None
+                elif type(name) is dict and _TEXTS.issuperset(map(type, name)):
+                    key, named = params_key(name), name
                 else:
                     key, named = _key(name), _params(name)
                 if named and secret:
