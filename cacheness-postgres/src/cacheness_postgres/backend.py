@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cacheness.backends.base import BackendContext
     from cacheness.backends.plain_entry import PlainEntry
-    from cacheness.backends.shapes import Labels, Remains, StoredPayload
+    from cacheness.backends.shapes import Held, Labels, Remains, StoredPayload
     from cacheness.config import CacheConfig
     from cacheness.custom_metadata import RecordQuery
     from cacheness.entry import Entry
@@ -246,6 +246,20 @@ class PostgresBackend(MetadataBackend):
         for row in self._pages(self._statements.page, 1):
             yield to_summary(row, self._distance())
 
+    def held(self, now: float) -> list[Held]:
+        from cacheness.backends.sums import sum_up
+
+        distance = self._distance()
+        values = (now + distance, self._namespace, distance)
+        held: list[Held] = []
+        for row in self._fetch(self._statements.held, values):
+            function, digest, prefix, handler, count, stored, logical, pinned, expired, newest = row
+            of = (function, digest, prefix, handler)
+            sums = (count, int(stored), int(logical), pinned, expired)
+            held.append((*of, *sums, newest - distance))
+        odd = self._fetch(self._statements.inexact, (self._namespace,))
+        return held + sum_up((to_summary(row, distance) for row in odd), now)
+
     def iter_keys(self) -> Iterator[str]:
         for row in self._pages(self._statements.keys, 0):
             yield row[0]
@@ -371,7 +385,7 @@ class PostgresBackend(MetadataBackend):
 
     def iter_blob_names(self) -> Iterator[str]:
         last = ("", "")
-        while rows := self._fetch(self._statements.blobs, last):
+        while rows := self._page(self._statements.blobs, last):
             for namespace, cache_key, blob in rows:
                 yield blob
                 last = (namespace, cache_key)
@@ -500,9 +514,23 @@ class PostgresBackend(MetadataBackend):
     def _pages(self, statement: str, key_at: int) -> Iterator[tuple[Any, ...]]:
         """All rows, a page at a time: no transaction stays open while the caller takes its time."""
         last = ""
-        while rows := self._fetch(statement, (self._namespace, last)):
+        while rows := self._page(statement, (self._namespace, last)):
             yield from rows
             last = rows[-1][key_at]
+
+    def _page(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Rows in the order of an index.
+
+        Of a table that was filled a moment ago the server knows too little, and would read and
+        sort all that is left for each page.
+        """
+
+        def read(session: Session) -> list[tuple[Any, ...]]:
+            session.cursor.execute("SET LOCAL enable_sort = off")
+            prepare = self._database.prepares
+            return session.cursor.execute(statement, values, prepare=prepare).fetchall()
+
+        return self._database.transact(read)
 
     def _check_open(self) -> None:
         if self._closed:

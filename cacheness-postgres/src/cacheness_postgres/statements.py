@@ -92,6 +92,8 @@ class Statements:
     count: str  # namespace
     total: str  # namespace
     totals: str  # namespace
+    held: str  # now, namespace, what to take from times
+    inexact: str  # namespace
     namespaces: str
     store_id: str
     read_notes: str  # namespace, kind
@@ -179,6 +181,12 @@ def statements(schema: str) -> Statements:
         total=f"SELECT coalesce(sum(stored_bytes), 0)::int8 FROM {entries} WHERE namespace = %b",
         totals="SELECT count(*), coalesce(sum(stored_bytes), 0)::int8 "
         f"FROM {entries} WHERE namespace = %b",
+        held="SELECT function, code_digest, prefix, handler, count(*), sum(stored_bytes), "
+        "sum(logical_bytes), count(*) FILTER (WHERE pinned), "
+        f"count(*) FILTER (WHERE expires_at <= %b), max(created_at) FROM {entries} "
+        "WHERE namespace = %b AND exact IS NULL "
+        "GROUP BY function, code_digest, prefix, handler, floor((created_at - %b) / 86400)",
+        inexact=f"SELECT {RETURNED} FROM {entries} WHERE namespace = %b AND exact IS NOT NULL",
         namespaces=_namespaces(entries),
         store_id=f"SELECT value FROM {schema}.settings WHERE name = 'store_id'",
         read_notes=f"SELECT name, value FROM {notes} WHERE namespace = %b AND kind = %b",

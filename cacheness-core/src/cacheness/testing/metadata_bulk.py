@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cacheness.backends.in_order import InOrder
+from cacheness.backends.sums import sum_up
 from cacheness.entry import Entry
 from cacheness.errors import ConfigError
 from cacheness.filters import Filter, eviction_order
@@ -17,10 +18,11 @@ from cacheness.testing.metadata_entries import make_entry, make_plain, without_p
 from cacheness.testing.store import StoreContract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cacheness.backends.base import MetadataBackend
     from cacheness.backends.plain_entry import PlainEntry
+    from cacheness.backends.shapes import Held
 
 __all__ = ["ManyEntriesPromises"]
 
@@ -371,6 +373,28 @@ class ManyEntriesPromises(StoreContract):
         backend.delete_where(Filter())
         assert state() == (0, 0)
 
+    def test_what_is_summed_up_is_what_all_entries_are_together(
+        self, backend: MetadataBackend
+    ) -> None:
+        for number in range(40):
+            backend.put_entry(
+                make_entry(
+                    f"k{number}",
+                    function=f"m:f{number % 2}" if number % 3 else None,
+                    code_digest=f"d{number % 5}" if number % 3 else None,
+                    prefix="\0" if number % 10 == 7 else "p" * (number % 2),
+                    created_at=1e9 + 40_000.25 * number,
+                    expires_at=None if number % 4 else 5e9,
+                    stored_bytes=number,
+                    logical_bytes=2 * number,
+                    pinned=number % 7 == 0,
+                )
+            )
+
+        for now in (4e9, 6e9):
+            expected = _together(sum_up(backend.iter_entry_summaries(), now))
+            assert _together(backend.held(now)) == expected, "held: as `sums.sum_up` says it"
+
     def test_filters_mean_what_filter_matches_says(self, backend: MetadataBackend) -> None:
         backend.put_entries(_corpus())
         summaries = list(backend.iter_entry_summaries())
@@ -558,3 +582,17 @@ class ManyEntriesPromises(StoreContract):
 
 def _identity(entry: Entry) -> tuple[str, int]:
     return entry.cache_key, entry.generation
+
+
+def _together(held: Iterable[Held]) -> dict[tuple[object, ...], list[float]]:
+    """What was told in any number of parts, by all that tells them apart."""
+    sums: dict[tuple[object, ...], list[float]] = {}
+    expired = 0
+    for *group, entries, stored, logical, pinned, over, newest in held:
+        expired += over
+        if entries:
+            amounts = sums.setdefault((*group, newest // 86_400), [0, 0, 0, 0, 0.0])
+            for position, amount in enumerate((entries, stored, logical, pinned)):
+                amounts[position] += amount
+            amounts[4] = max(amounts[4], round(newest, 3))
+    return {**sums, ("expired",): [expired]}
