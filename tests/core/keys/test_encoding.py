@@ -7,6 +7,7 @@ import math
 import struct
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 from blake3 import blake3
@@ -209,6 +210,28 @@ def test_names_that_are_equal_strings_share_a_plan():
 @pytest.mark.parametrize("value", ["\ud800", "é" * 63, "é" * 40, "x" * 63, "x" * 64], ids=ascii)
 def test_a_text_is_encoded_alike_as_a_parameter_and_inside(value):
     assert encode_params({"x": value})[1] == encode(value)
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "\ud83d", "\U0001f600", "a\udc00"], ids=ascii)
+@pytest.mark.parametrize("length", [1 << 20, (1 << 20) + 1, (8 << 20) + 3])
+def test_a_long_text_is_encoded_by_the_digest_of_all_of_it(letter, length):
+    text = (letter * length)[:length]
+    whole = b"s#" + blake3(text.encode("utf-8", "surrogatepass")).digest()
+
+    assert encode(text) == whole
+    assert encode_params({"text": text})[1] == whole
+
+
+def test_a_long_text_is_not_copied_as_a_whole():
+    text = "text " * (10 << 20)
+    tracemalloc.start()
+    try:
+        encode_params({"text": text, "more": [text]})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 12 << 20
 
 
 @pytest.mark.parametrize("value", [16**62, 16**63, -(16**63), 10**5000], ids=hash)

@@ -39,6 +39,9 @@ CALL_DOMAIN = b"cacheness 1 call\n"
 LONGEST_BODY = 1024
 """A longer body is replaced by its digest, so that encodings stay small at any depth."""
 
+_LONG_TEXT = 1 << 20
+"""Of a longer text no copy in UTF-8 is made as a whole."""
+
 KEY_BYTES = 16
 PART_BYTES = 8
 
@@ -304,10 +307,8 @@ def encode_params(params: Mapping[str, object]) -> list[bytes]:
             value = params[name]
             add(head)
             kind = type(value)
-            if kind is str:
-                raw = value.encode() if value.isascii() else value.encode("utf-8", "surrogatepass")
-                size = len(raw)
-                add(_STR_HEADS[size] + raw if size < 64 else _sized(b"s", raw))
+            if kind is str and (size := len(value)) < 64 and value.isascii():
+                add(_STR_HEADS[size] + value.encode())
             elif kind is int:
                 raw = b"%x" % value
                 size = len(raw)
@@ -340,6 +341,10 @@ def encode(value: Any, memo: Memo | None = None) -> bytes:
         if size < 64 and value.isascii():
             raw: bytes = value.encode()
             return _STR_HEADS[size] + raw
+        if size > _LONG_TEXT:
+            from cacheness.keys.hashing import digest_of_text
+
+            return b"s#" + digest_of_text(value)
         return _sized(b"s", value.encode("utf-8", "surrogatepass"))
     if kind is int:
         return _sized(b"i", b"%x" % value)
