@@ -195,3 +195,43 @@ def test_a_forked_child_draws_other_generations():
 
     assert len({*ours, new_generation()}) == 4
     assert all(0 < number < 2**63 for number in ours)
+
+
+def test_a_handler_that_comes_later_is_asked_and_one_that_goes_is_not(tmp_path):
+    class Doubles(Handler):
+        name = "doubles"
+        extension = ".x"
+        data_only = True
+
+        def can_handle(self, obj):
+            return type(obj) is dict
+
+        def put(self, obj, file_path):
+            with open(file_path, "w") as file:
+                file.write(repr(obj))
+            return {}
+
+        def get(self, file_path, metadata):
+            return {}
+
+    def handler_of(name):
+        cache.put(VALUE, name)
+        return cache.get_entry(name).handler
+
+    with UnifiedCache(tmp_path) as cache:
+        assert handler_of("a") == "json"
+        register_handler(Doubles, types=("builtins.dict",))
+        try:
+            assert handler_of("b") == "doubles"
+        finally:
+            unregister_handler("doubles")
+        assert handler_of("c") == "json"
+
+
+@pytest.mark.parametrize("options", [{}, {"json": {"any": 1}}])
+def test_a_handler_that_is_given_options_goes_the_long_way(tmp_path, options):
+    with UnifiedCache(tmp_path, handler_options=options) as cache:
+        cache.put(VALUE, "first")  # and has a look at the disk
+        entry = cache.engine.writer.small.plain_entry("k", VALUE, None, None)
+
+    assert (entry is None) is bool(options)

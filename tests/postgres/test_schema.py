@@ -126,6 +126,48 @@ def test_a_dump_of_every_version_is_brought_forward(
         admin.execute(f"DROP SCHEMA {fresh} CASCADE")
 
 
+@pytest.fixture
+def older(admin: psycopg.Connection[Any], schema: str) -> str:
+    """The schema, with the tables of version 1."""
+    dump = (DUMPS / "schema_v1.sql").read_text()
+    admin.execute(
+        re.sub(r"\bcacheness\.", f"{schema}.", dump.replace("SCHEMA cacheness", f"SCHEMA {schema}"))
+    )
+    return schema
+
+
+def test_older_tables_are_read_as_they_are_by_who_writes_nothing(
+    older: str, url: str, tmp_path: Path, admin: psycopg.Connection[Any]
+) -> None:
+    backend = PostgresBackend(context_for(tmp_path, read_only=True), url=url, schema=older)
+
+    assert list(backend.query_meta(lr=0.1, name="a", tags="t", meta__run__id=3)) == ["kept"]
+    assert backend.find("kept") is not None
+    assert len(backend.held(0.0)) == 2
+    backend.close()
+    found = admin.execute(f"SELECT value FROM {older}.settings WHERE name = 'version'").fetchone()
+    assert found == ("1",)
+
+
+def test_a_role_that_does_not_own_older_tables_is_told_what_their_owner_can_run(
+    stranger: tuple[str, str], older: str, tmp_path: Path, admin: psycopg.Connection[Any]
+) -> None:
+    name, url = stranger
+    admin.execute(f"GRANT USAGE ON SCHEMA {older} TO {name}")
+    admin.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {older} TO {name}")
+    admin.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {older} TO {name}")
+    command = ["-m", "cacheness_postgres.schema", older, "--from", "1"]
+
+    with pytest.raises(ConfigError, match=rf"of version 1.*python {' '.join(command)}"):
+        PostgresBackend(context_for(tmp_path), url=url, schema=older)
+
+    script = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
+    admin.execute(script.stdout)
+    backend = PostgresBackend(context_for(tmp_path), url=url, schema=older)
+    assert backend.put_entry(an_entry()) is None
+    backend.close()
+
+
 def test_migrations_run_once_in_order_and_all_or_nothing(
     url: str,
     schema: str,

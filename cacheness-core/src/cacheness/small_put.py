@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     _Recipe: TypeAlias = tuple[
         LoadedHandler,
-        Callable[[Any], bool],
         Callable[[Any], bytes | None] | None,
         Callable[[Any], str] | None,
         str,
@@ -89,11 +88,11 @@ class SmallPut:
         recipe = self._recipes.get(of)
         if recipe is None or recipe[0] is not loaded:
             recipe = self._recipes[of] = self._recipe(of, loaded)
-        _, can_handle, dumps, describe, handler, distribution, object_type = recipe
+        _, dumps, describe, handler, distribution, object_type = recipe
         if dumps is None:
             return None
         try:
-            payload = dumps(obj) if can_handle(obj) else None
+            payload = dumps(obj) if loaded.handler.can_handle(obj) else None
         except Exception:  # noqa: BLE001  # the long way tells of what an author's code raises
             return None
         if payload is None:
@@ -124,7 +123,6 @@ class SmallPut:
         """What there is to be known of entries of a type, which hangs on the type alone."""
         return (
             loaded,
-            loaded.handler.can_handle,
             None if loaded.name in self._options else loaded.dumps_plain,
             loaded.describe,
             loaded.name,

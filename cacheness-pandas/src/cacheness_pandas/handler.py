@@ -42,6 +42,7 @@ class PandasHandler(BufferHandler):
     compresses = True
     maps_payload = True
     opens_buffers = True
+    buffers_last = True
     """`open` and `map` take a payload's bytes in memory, too, where it has no file of its own."""
     partial_options = PARTIAL
     """The options of a get that need only a part of the file: `get_with` reads that alone."""

@@ -50,6 +50,7 @@ class ArrowTableHandler(BufferHandler):
     data_only = True
     compresses = True
     opens_buffers = True
+    buffers_last = True
     """`open` and `map` take a payload's bytes in memory, too, where it has no file of its own."""
     partial_options = PARTIAL
     """The options of a get that need only a part of the file: `get_with` reads that alone."""

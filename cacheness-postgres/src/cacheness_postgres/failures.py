@@ -19,6 +19,7 @@ __all__ = [
     "STALE_PLAN",
     "missing_grant",
     "not_made_yet",
+    "owner_needed",
     "unreachable",
     "unusable",
 ]
@@ -96,6 +97,16 @@ def missing_grant(address: Address, schema: str, schema_exists: bool, told: str)
         f"the role {role} may not make the tables of the cache in the schema {_quoted(schema)} of "
         f"{address} ({address.without_secrets(told.strip())}): let an administrator run "
         f"{grant}; or {instead}"
+    )
+
+
+def owner_needed(address: Address, schema: str, version: int, told: str) -> ConfigError:
+    """The error for a role that may not bring tables of an older version forward."""
+    return ConfigError(
+        f"the tables in the schema {_quoted(schema)} of {address} are of version {version}, and "
+        f"only their owner may bring them forward ({address.without_secrets(told.strip())}): let "
+        "them open the cache once, or run the output of: "
+        f"python -m cacheness_postgres.schema {schema} --from {version}"
     )
 
 

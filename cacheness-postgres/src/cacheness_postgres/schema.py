@@ -28,12 +28,13 @@ __all__ = [
     "schema_sql",
 ]
 
+_READABLE = 1
+"""The oldest version that a cache which writes nothing can read as it is."""
 SCHEMA_VERSION = 2
 """Raise it with a migration, and commit a dump of the version before for the tests."""
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     2: (
-        "DROP INDEX IF EXISTS {schema}.entries_by_content",
         *(
             f"CREATE INDEX entries_by_{name} ON {{schema}}.entries "
             f"USING gin ({name} jsonb_path_ops) WHERE {name} != '{empty}'::jsonb"
@@ -52,6 +53,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
                 ("custom_metadata", "'{{}}'"),
             )
         ),
+        # Last, since readers wait from here on.
+        "DROP INDEX IF EXISTS {schema}.entries_by_content",
     ),
 }
 """Version → the statements that bring the tables there from the version before. In them
@@ -94,6 +97,7 @@ def prepare_schema(session: Session, address: Address, schema: str, *, read_only
         BackendUnavailableError: They are missing, and this cache or the server is read-only.
     """
     cursor = session.cursor
+    version = 0
     try:
         version = _version(cursor, schema)
         if version < SCHEMA_VERSION and not read_only:
@@ -101,6 +105,8 @@ def prepare_schema(session: Session, address: Address, schema: str, *, read_only
                 cursor.execute(f"SELECT pg_advisory_xact_lock({advisory_key('schema', schema)})")
                 version = _bring_forward(cursor, schema)
     except psycopg.errors.InsufficientPrivilege as error:
+        if version:
+            raise failures.owner_needed(address, schema, version, str(error)) from error
         raise failures.missing_grant(
             address, schema, _exists(cursor, schema), str(error)
         ) from error
@@ -110,7 +116,7 @@ def prepare_schema(session: Session, address: Address, schema: str, *, read_only
             f"cacheness-postgres knows up to {SCHEMA_VERSION}: "
             "pip install -U cacheness-postgres, or name another schema"
         )
-    if version < SCHEMA_VERSION:
+    if version < (_READABLE if read_only else SCHEMA_VERSION):
         raise failures.not_made_yet(address, schema)
 
 
@@ -159,17 +165,17 @@ def _bring_forward(cursor: Cursor, schema: str) -> int:
         for statement in _creation(schema):
             cursor.execute(statement)
         return SCHEMA_VERSION
-    while version < SCHEMA_VERSION:
-        version += 1
-        for statement in MIGRATIONS[version]:
-            cursor.execute(statement.format(schema=schema))
-        _stamp(cursor, schema, version)
-    return version
+    for statement in _migration(schema, version):
+        cursor.execute(statement)
+    return SCHEMA_VERSION
 
 
-def _stamp(cursor: Cursor, schema: str, version: int) -> None:
-    update = f"UPDATE {schema}.settings SET value = %b WHERE name = 'version'"
-    cursor.execute(update, (str(version),))
+def _migration(schema: str, version: int) -> Iterator[str]:
+    """The statements that bring tables of a version forward to ours."""
+    for later in range(version + 1, SCHEMA_VERSION + 1):
+        for statement in MIGRATIONS[later]:
+            yield statement.format(schema=schema)
+        yield f"UPDATE {schema}.settings SET value = '{later}' WHERE name = 'version'"
 
 
 def _exists(cursor: Cursor, schema: str) -> bool:
@@ -207,8 +213,23 @@ def _main(arguments: list[str]) -> int:
     )
     parser.add_argument("schema", nargs="?", default="cacheness")
     parser.add_argument("--grant-to", metavar="ROLE", help="a role that uses, but does not own it")
+    parser.add_argument(
+        "--from",
+        dest="version",
+        type=int,
+        choices=range(1, SCHEMA_VERSION),
+        help="only what brings tables of this version forward",
+    )
     given = parser.parse_args(arguments)
-    sys.stdout.write(schema_sql(given.schema, grant_to=given.grant_to))
+    if given.version is None:
+        sys.stdout.write(schema_sql(given.schema, grant_to=given.grant_to))
+    else:
+        statements = (
+            "BEGIN",
+            *_migration(check_schema_name(given.schema), given.version),
+            "COMMIT",
+        )
+        sys.stdout.writelines(f"{statement};\n" for statement in statements)
     return 0
 
 

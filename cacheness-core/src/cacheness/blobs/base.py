@@ -79,27 +79,17 @@ class BlobBackend(ABC):
         target[: len(data)] = data
         yield target[: len(data)]
 
-    def read_scattered(self, name: str, targets: Sequence[memoryview]) -> Iterator[memoryview]:
+    def read_scattered(
+        self, name: str, targets: Sequence[memoryview]
+    ) -> Iterator[memoryview] | None:
         """Fill each of ``targets`` with what comes next of the blob, as `read_into` does one.
+
+        None where there is no way but `read_into`, which the caller takes then.
 
         Raises:
             ValueError: The blob is longer than all of them together.
         """
-        rest = iter(targets)
-        target = memoryview(b"")
-        for piece in self.pieces(name):
-            view = memoryview(piece).cast("B")
-            while view:
-                while not target:
-                    try:
-                        target = next(rest)
-                    except StopIteration:
-                        size = sum(map(len, targets))
-                        raise ValueError(f"blob {name} is longer than {size} bytes") from None
-                taken = min(len(view), len(target))
-                target[:taken] = view[:taken]
-                yield target[:taken]
-                view, target = view[taken:], target[taken:]
+        return None
 
     def mapped(self, name: str, size: int) -> memoryview | None:
         """Give the blob's own pages, mapped privately and writeable, in place of a copy.

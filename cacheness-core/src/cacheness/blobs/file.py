@@ -101,9 +101,16 @@ class FileBlobBackend(BlobBackend):
             return opened.file().read()
 
     def read_into(self, name: str, target: memoryview) -> Iterator[memoryview]:
-        return self.read_scattered(name, (target,))
+        return self._read(name, (target,))
 
-    def read_scattered(self, name: str, targets: Sequence[memoryview]) -> Iterator[memoryview]:
+    def read_scattered(
+        self, name: str, targets: Sequence[memoryview]
+    ) -> Iterator[memoryview] | None:
+        # A class that is made of this one may have changed what is read, and knows but that way.
+        is_own = type(self).read_into is FileBlobBackend.read_into
+        return self._read(name, targets) if is_own else None
+
+    def _read(self, name: str, targets: Sequence[memoryview]) -> Iterator[memoryview]:
         with self._open(name) as opened:
             size = sum(map(len, targets))
             if os.fstat(opened.number).st_size > size:

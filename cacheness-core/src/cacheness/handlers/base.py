@@ -157,6 +157,10 @@ class Handler(ABC):
     verified and mapped privately, instead of a copy of them: for values that are read more often
     than written to, as each page is copied when it is first written to."""
 
+    buffers_last: bool = False
+    """Whether what ``dumps`` gave stays as it is until the value is stored, also while other
+    objects are encoded: of the parts of a container a second thread may then read it later."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "name" not in cls.__dict__:

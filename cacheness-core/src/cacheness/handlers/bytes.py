@@ -30,6 +30,7 @@ class BytesHandler(BufferHandler):
 
     name = "bytes"
     data_only = True
+    buffers_last = True
 
     def can_handle(self, obj: object) -> bool:
         return type(obj) in _TYPES

@@ -59,6 +59,7 @@ class NumpyHandler(BufferHandler):
     name = "numpy"
     extension = ".npy"
     data_only = True
+    buffers_last = True
     compresses = True
 
     def can_handle(self, obj: object) -> bool:

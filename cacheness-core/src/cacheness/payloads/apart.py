@@ -38,10 +38,11 @@ def updating_apart(update: Callable[[Buffer], object]) -> Iterator[Callable[[Buf
     begun = forks.number
     pieces: SimpleQueue[Buffer | None] = SimpleQueue()
     taken: SimpleQueue[int] = SimpleQueue()
+    errors: list[BaseException] = []
     running = allocate_lock()
     running.acquire()
     try:
-        start_new_thread(_follow, (update, pieces, taken, running))
+        start_new_thread(_follow, (update, pieces, taken, errors, running))
     except RuntimeError:  # no more threads can be had
         yield update
         return
@@ -66,17 +67,22 @@ def updating_apart(update: Callable[[Buffer], object]) -> Iterator[Callable[[Buf
         while forks.number == begun and not running.acquire(timeout=_PATIENCE):
             pass
     forks.check(begun)
+    if errors:
+        raise errors[0]
 
 
 def _follow(
     update: Callable[[Buffer], object],
     pieces: SimpleQueue[Buffer | None],
     taken: SimpleQueue[int],
+    errors: list[BaseException],
     running: LockType,
 ) -> None:
     try:
         while (piece := pieces.get()) is not None:
             update(piece)
             taken.put(len(piece))
+    except BaseException as error:  # noqa: BLE001  # raised by who waits for this thread
+        errors.append(error)
     finally:
         running.release()

@@ -43,6 +43,8 @@ class Part:
     logical_bytes: int
     extension: str
     buffers: tuple[Buffer, ...] = ()
+    lasting: bool = False
+    """Whether the buffers stay as they are while parts after this one are encoded."""
 
     @property
     def size(self) -> int:
@@ -69,6 +71,8 @@ class ArchiveWriter:
         self._at = 0
         self.manifest_span = (0, 0)
         """Offset and size of the manifest, known when all chunks were given."""
+        self.lasting = False
+        """Whether the chunk that was given last stays as it is until all were."""
         self.cuts: list[int] = []
         """Where in a tar a buffer may end that holds some megabytes of whole parts."""
 
@@ -108,7 +112,9 @@ class ArchiveWriter:
         for parts in (first, self._parts):
             for part in parts:
                 self._note(part, BLOCK)
+                self.lasting = part.lasting
                 yield from self._member(f"{len(self._table) - 1:06d}{part.extension}", part.buffers)
+        self.lasting = False
         body = tuple(self._body())
         size = sum(map(len, body))
         start = self._at + BLOCK
@@ -150,8 +156,10 @@ def cuts_of(metadata: Mapping[str, Any], size: int) -> list[int]:
     cuts = metadata.get("_cuts")
     if metadata.get("_archive") is None or type(cuts) is not list or set(map(type, cuts)) != {int}:
         return []
-    far_enough = all(after - at >= CUT for at, after in pairwise((0, *cuts)))
-    return cuts if far_enough and cuts[-1] < size else []
+    # What is aligned in the file is to be so in memory.
+    if any(at % BLOCK or at - before < CUT for before, at in pairwise((0, *cuts))):
+        return []
+    return cuts if cuts[-1] < size else []
 
 
 class ArchiveReader:
@@ -206,9 +214,10 @@ class ArchiveReader:
         """Parts that lie over each other would make much of a small file."""
         end = 0
         for part in self._parts:
-            if part["offset"] < end:
-                raise ValueError(f"a part at byte {part['offset']} lies over another")
-            end = part["offset"] + max(0, part["size"])
+            offset, size = _as(int, part["offset"]), _as(int, part["size"])
+            if offset < end:
+                raise ValueError(f"a part at byte {offset} lies over another")
+            end = offset + max(0, size)
 
     def _slice(self, offset: object, size: object) -> memoryview:
         if type(offset) is not int or type(size) is not int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from itertools import chain
 from typing import NamedTuple
 
@@ -13,11 +14,11 @@ from cacheness.errors import CannotHandleError, SerializationError
 from cacheness.payloads.archive import ArchiveWriter, Part
 from cacheness.payloads.checksum import Checksum, checksum_of
 from cacheness.payloads.context import EMPTY, Parts, PutContext
-from cacheness.payloads.streams import Compressed, checked, pieces_of, until
+from cacheness.payloads.streams import Compressed, checked, checked_apart, pieces_of, until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from typing import Any, TypeGuard
 
     from cacheness.blobs.base import BlobBackend
@@ -306,7 +307,8 @@ class _Encoding:
             )
         hasher = Checksum(self._algorithm())
         strong = self._strong or not self._data_only
-        name, size = self._write_blob(".tar", checked(chunks, hasher, lasting=True))
+        pieces = checked_apart(chunks, hasher, lambda: writer.lasting)
+        name, size = self._write_blob(".tar", pieces)
         if not (strong or self._data_only) and self._encoder.signing != "off":
             check_own(name)
             self._encoder.blobs().delete(name)
@@ -369,10 +371,12 @@ class _Encoding:
         self._data_only = self._data_only and loaded.data_only and context.data_only
         logical = sum(map(len, buffers))
         codec = self._codec_for(loaded, metadata, list(buffers[-1:]), logical)
+        lasting = loaded.buffers_last
         if codec.name != "none":
             compressed = Compressed(iter(buffers), codec)
             buffers = tuple(compressed)
             metadata = {**metadata, "_chunks": compressed.sizes}
+            lasting = {type(buffer) for buffer in buffers} <= {bytes}
         return Part(
             handler=loaded.name,
             handler_version=loaded.version,
@@ -382,15 +386,18 @@ class _Encoding:
             logical_bytes=logical,
             extension=str(metadata.get("extension") or loaded.extension) + codec.extension,
             buffers=buffers,
+            lasting=lasting,
         )
 
     # --- what they share ----------------------------------------------------------------
 
-    def _write_blob(self, extension: str, pieces: Iterable[Buffer]) -> tuple[str, int]:
+    def _write_blob(self, extension: str, pieces: Generator[Buffer, None, None]) -> tuple[str, int]:
         """Write a blob; give its name and size."""
         name = new_blob_name(extension)
         try:
-            return name, self._encoder.blobs().write(name, pieces)
+            # Closed also where the writing fails: a thread may wait for more of them.
+            with closing(pieces):
+                return name, self._encoder.blobs().write(name, pieces)
         except BaseException:
             seen_to(name)  # never
             raise

@@ -211,12 +211,15 @@ class Reading:
                 return mapped
         size = self._stored_bytes
         cuts = self._cuts()
-        target = Scattered(cuts, size) if cuts else private_buffer(size)
+        target: memoryview | Scattered
+        pieces = None
         try:
-            if isinstance(target, Scattered):
-                pieces = blobs.read_scattered(name, target.buffers)
-            else:
-                pieces = blobs.read_into(name, target)
+            if cuts:
+                target = scattered = Scattered(cuts, size)
+                pieces = blobs.read_scattered(name, scattered.buffers)
+            if pieces is None:
+                target = whole = private_buffer(size)
+                pieces = blobs.read_into(name, whole)
             read = sum(map(len, pieces if checksum is None else taken_in(pieces, checksum, size)))
         except ValueError as error:
             raise BlobCorruptedError(f"entry {self._cache_key}: {error}") from None

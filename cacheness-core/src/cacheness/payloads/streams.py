@@ -8,20 +8,20 @@ from cacheness.payloads.checksum import taken_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from cacheness.compressors.base import Compressor
     from cacheness.handlers.protocols import Buffer
     from cacheness.payloads.checksum import Checksum
 
-__all__ = ["CHUNK", "Compressed", "checked", "pieces_of", "until"]
+__all__ = ["CHUNK", "Compressed", "checked", "checked_apart", "pieces_of", "until"]
 
 CHUNK = 4 << 20
 """The core compresses this many bytes at a time."""
 _PIECE = 1 << 20
 """Checksummed and written at a time, so that it is still in the processor's cache."""
 _MANY = 4 << 20
-"""After so many bytes of buffers that stay as they are, a thread is worth it for the others."""
+"""After so many bytes of buffers a thread is worth it for the others."""
 
 
 class Compressed:
@@ -74,19 +74,27 @@ def until(buffers: Iterator[Buffer], limit: int) -> tuple[list[Buffer], int, boo
     return taken, size, limit >= 0
 
 
-def checked(
-    stream: Iterable[Buffer], checksum: Checksum, *, lasting: bool = False
-) -> Iterator[Buffer]:
+def checked(stream: Iterable[Buffer], checksum: Checksum) -> Generator[Buffer, None, None]:
     """The same bytes in small pieces, which the checksum takes in on the way.
 
     All of a buffer's by the time that the next one is asked for, since that may lie in the
     same memory.
+    """
+    for buffer in stream:
+        view = memoryview(buffer).cast("B")
+        yield from taken_in(_cut(view), checksum, len(view))
+
+
+def checked_apart(
+    stream: Iterable[Buffer], checksum: Checksum, lasting: Callable[[], bool]
+) -> Generator[Buffer, None, None]:
+    """`checked`, but that of many buffers another thread takes in those that were written.
 
     Args:
         stream: Gives the buffers.
         checksum: Takes them in.
-        lasting: Each buffer stays as it is until the last was written, so that of many
-            another thread may take in those that were written already.
+        lasting: Whether the one that was given last stays as it is until all were; of another
+            the thread is given copies.
     """
     rest = iter(stream)
     size = 0
@@ -94,7 +102,7 @@ def checked(
         view = memoryview(buffer).cast("B")
         yield from taken_in(_cut(view), checksum, len(view))
         size += len(view)
-        if lasting and size >= _MANY:
+        if size >= _MANY:
             break
     else:
         return
@@ -103,7 +111,7 @@ def checked(
     with updating_apart(checksum.update) as update:
         for buffer in rest:
             for piece in _cut(memoryview(buffer).cast("B")):
-                update(piece)
+                update(piece if lasting() else bytes(piece))
                 yield piece
 
 

@@ -47,6 +47,7 @@ class LoadedHandler:
     """A handler that is ready for use, with the capabilities that it has."""
 
     __slots__ = (
+        "buffers_last",
         "compresses",
         "data_only",
         "describe",
@@ -76,6 +77,7 @@ class LoadedHandler:
         self.version = handler.version
         self.extension = handler.extension
         self.data_only = handler.data_only
+        self.buffers_last = handler.buffers_last
         self.compresses = handler.compresses
         self.opens_buffers = handler.opens_buffers
         self.partial_options = handler.partial_options

@@ -173,8 +173,6 @@ class BlobBackendContract(StoreContract):
             backend.read(missing)
         with pytest.raises(FileNotFoundError):
             list(backend.read_into(missing, memoryview(bytearray(1))))
-        with pytest.raises(FileNotFoundError):
-            list(backend.read_scattered(missing, [memoryview(bytearray(1))]))
         with pytest.raises(FileNotFoundError), backend.local_path(missing):
             pass
 
@@ -195,15 +193,22 @@ class BlobBackendContract(StoreContract):
         backend.write(NAME, [whole])
         targets = [memoryview(bytearray(size)) for size in (5, 0, 1_234_567, len(whole))]
 
-        slices = list(backend.read_scattered(NAME, targets))
+        pieces = backend.read_scattered(NAME, targets)
 
+        if pieces is None:
+            return  # it knows no better than `read_into`
+        slices = list(pieces)
         assert same(b"".join(slices), whole), "each filled slice once, in order"
         assert same(b"".join(targets)[: len(whole)], whole), "each target is filled before the next"
         owners = {id(target.obj) for target in targets}
         assert all(id(piece.obj) in owners for piece in slices), "give slices of the targets"
+        with pytest.raises(ValueError, match="99"):
+            list(backend.read_scattered(NAME, [targets[0], targets[2][:94]]) or ())
+        with pytest.raises(FileNotFoundError):
+            list(backend.read_scattered(NAME.replace("0", "f"), targets) or ())
         backend.delete(NAME)
         backend.write(NAME, [])
-        assert b"".join(backend.read_scattered(NAME, targets)) == b""
+        assert b"".join(backend.read_scattered(NAME, targets) or ()) == b""
 
     def test_a_blob_that_is_too_long_is_an_error(self, backend: BlobBackend) -> None:
         backend.write(NAME, [b"x" * 100])
@@ -211,8 +216,6 @@ class BlobBackendContract(StoreContract):
 
         with pytest.raises(ValueError, match="99"):
             list(backend.read_into(NAME, target))
-        with pytest.raises(ValueError, match="99"):
-            list(backend.read_scattered(NAME, [target[:50], target[50:]]))
 
     def test_pages_that_are_given_in_place_of_a_copy_are_private(
         self, backend: BlobBackend

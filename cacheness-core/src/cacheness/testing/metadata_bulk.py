@@ -130,6 +130,13 @@ _FILTERS: tuple[dict[str, Any], ...] = (
     {"entry__params__x__a__b": "deep"},
     {"entry__object_type": "builtins.list", "x__gt": 0},
     {"entry__created_at__gte": 1003.0, "prefix": "odd", "tags": "all"},
+    {"tags__ne": "nothing"},
+    {"tags__in": []},
+    {"entry__params": {}},
+    {"entry__params__ne": {"nothing": 1}},
+    {"entry__params__in": [{}, {"x": 1}]},
+    {"entry__custom_metadata": {}},
+    {"entry__custom_metadata__ne": {"nothing": 1}},
 )
 """One of every kind, with and without matches."""
 
@@ -140,8 +147,10 @@ def _corpus() -> list[Entry]:
             f"k{number:02}",
             params=params,
             prefix=("even", "odd", "")[number % 3],
-            tags=("all", f"t{number % 4}"),
-            custom_metadata={"run": {"id": number}, "owner": None if number % 5 else "me"},
+            tags=("all", f"t{number % 4}") if number % 5 != 3 else (),
+            custom_metadata={"run": {"id": number}, "owner": None if number % 5 else "me"}
+            if number % 5 != 2
+            else {},
             description=f"entry {number}",
             metadata={"shape": [number % 3]},
             object_type="builtins.list" if number % 2 else "builtins.dict",
@@ -332,6 +341,14 @@ class ManyEntriesPromises(StoreContract):
         for key, entry in put.items():
             expected = {name: getattr(entry, name) for name in Entry.__slots__ if name != "inline"}
             assert summaries[key] == expected, "a summary has every field but inline, by name"
+
+    def test_no_two_summaries_share_what_can_change(self, backend: MetadataBackend) -> None:
+        backend.put_entries([make_entry("a"), make_entry("b")])
+
+        first, second = backend.iter_entry_summaries()
+
+        for name in ("params", "metadata", "key_parts", "custom_metadata"):
+            assert first[name] is not second[name], f"give each summary its own {name}"
 
     def test_a_long_listing_is_complete(self, backend: MetadataBackend) -> None:
         keys = [f"k{number}" for number in range(1203)]
