@@ -213,6 +213,35 @@ def test_a_newer_schema_is_refused(
         PostgresBackend(context_for(tmp_path), url=url, schema=schema, pool_size=2)
 
 
+def test_a_newer_schema_is_refused_though_it_was_made_while_one_waited_for_its_turn(
+    older: str, url: str, tmp_path: Path, admin: psycopg.Connection[Any]
+) -> None:
+    key = schema_module.advisory_key("schema", older)
+    come = threading.Event()
+    errors: list[BaseException] = []
+
+    def open_it() -> None:
+        come.set()
+        try:
+            PostgresBackend(context_for(tmp_path), url=url, schema=older).close()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=open_it)
+    with admin.transaction():
+        admin.execute(f"SELECT pg_advisory_xact_lock({key})")
+        thread.start()
+        come.wait()
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while not admin.execute(waiting).fetchone()[0]:  # type: ignore[index]  # a count
+            thread.join(0.01)
+        admin.execute(f"UPDATE {older}.settings SET value = '99' WHERE name = 'version'")
+    thread.join()
+
+    assert [type(error) for error in errors] == [ConfigError]
+    assert "version 99" in str(errors[0])
+
+
 def test_a_role_that_may_not_make_a_schema_is_told_the_grant(
     stranger: tuple[str, str], schema: str, tmp_path: Path, admin: psycopg.Connection[Any]
 ) -> None:

@@ -167,7 +167,7 @@ def _bring_forward(cursor: Cursor, schema: str) -> int:
         return SCHEMA_VERSION
     for statement in _migration(schema, version):
         cursor.execute(statement)
-    return SCHEMA_VERSION
+    return max(version, SCHEMA_VERSION)  # a newer client may have held the lock before us
 
 
 def _migration(schema: str, version: int) -> Iterator[str]:
