@@ -352,3 +352,12 @@ def test_nothing_is_left_in_the_temporary_directory(tmp_path, monkeypatch):
             cache.put_batch([(1, "a"), (2, "")])
 
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("pairs", [list, iter], ids=["list", "iterator"])
+def test_parameters_whose_names_are_no_texts_are_refused(tmp_path, pairs):
+    with UnifiedCache(tmp_path) as cache:
+        with pytest.raises(TypeError, match="not all str"):
+            cache.put_batch(pairs([("kept", "key"), ("value", {1: 2})]))
+
+        assert len(cache) == 0
