@@ -334,12 +334,18 @@ def test_a_write_that_fails_ends_the_thread_though_its_error_is_kept(cache):
     assert _thread._count() == threads
 
 
-def test_what_the_thread_can_t_do_is_told():
+@pytest.mark.parametrize("pieces", [1, 60])
+def test_what_the_thread_can_t_do_is_told(pieces):
     def fails(piece):
         raise BufferError("it can't be read")
 
-    with pytest.raises(BufferError, match="can't be read"), updating_apart(fails) as update:
-        update(b"x")
+    def give():
+        with updating_apart(fails) as update:
+            for _ in range(pieces):
+                update(bytes(MB))
+
+    with pytest.raises(BufferError, match="can't be read"):
+        give()
 
 
 @pytest.mark.parametrize("before", [2, 10])
