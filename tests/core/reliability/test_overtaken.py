@@ -5,11 +5,20 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cacheness import CorruptionWarning, UnifiedCache, cached
+from cacheness import (
+    CorruptionWarning,
+    Handler,
+    UnifiedCache,
+    cached,
+    register_handler,
+    unregister_handler,
+)
 from cacheness.integrity.integrity import collect_garbage, verify_integrity
 
 OLD, NEW = np.zeros(20_000), np.ones(20_000)
@@ -97,6 +106,102 @@ def when_first_called(owner, name, act):
 
     setattr(owner, name, first)
     return done
+
+
+class Text:
+    def __init__(self, letter):
+        self.text = letter * 200_000
+
+
+class TextFile(Handler):
+    """Keeps a text in a file that it opens by itself, and tells failures in its own way."""
+
+    name = "text-file"
+    data_only = True
+    before = staticmethod(lambda: None)
+
+    def can_handle(self, obj):
+        return isinstance(obj, Text)
+
+    def put(self, obj, file_path):
+        Path(file_path).write_text(obj.text)
+        return {}
+
+    def get(self, file_path):
+        self.before()
+        try:
+            return Path(file_path).read_text()
+        except OSError as error:
+            raise ValueError("no text") from error
+
+
+def items(cache, letter):
+    """A cached generator, whose stream has one key whatever it gives."""
+
+    @cached(cache=cache, code="off")
+    def letters():
+        yield from [letter.encode() * 20_000] * 9
+
+    return letters
+
+
+HANDED_OVER = {
+    "file": (lambda cache, letter: cache.put(Text(letter), "k"), lambda cache: cache.get("k")),
+    "array": (
+        lambda cache, letter: cache.put(np.full(50_000, ord(letter)), "k"),
+        lambda cache: cache.get("k", mmap=True),
+    ),
+    "stream": (
+        lambda cache, letter: list(items(cache, letter)()),
+        lambda cache: cache.get(items(cache, "").cache_key()),
+    ),
+}
+"""How what a handler reads by the path of its blob is stored, and read."""
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+@pytest.mark.parametrize("kind", HANDED_OVER)
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "gone"])
+def test_a_handler_that_is_overtaken_before_it_opens_its_file_reads_again(
+    tmp_path, monkeypatch, backend, kind, replaced
+):
+    put, read = HANDED_OVER[kind]
+    options = {"metadata_backend": backend, "compressor": "none"}
+    register_handler(priority=1000)(TextFile)
+    try:
+        with UnifiedCache(tmp_path, **options) as cache, UnifiedCache(tmp_path, **options) as other:
+            put(cache, "o")
+            overtaken = []
+            inner = cache.engine.blobs().local_path
+
+            def be_overtaken():
+                if not overtaken:
+                    overtaken.append(True)
+                    other.clear()
+                    if replaced:
+                        put(other, "n")
+
+            @contextmanager
+            def local_path(blob):
+                with inner(blob) as path:
+                    be_overtaken()
+                    yield path
+
+            if kind == "file":  # of which the checksum is taken first
+                monkeypatch.setattr(TextFile, "before", staticmethod(be_overtaken))
+            else:
+                cache.engine.blobs().local_path = local_path
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = read(cache)
+                value = b"".join(found) if hasattr(found, "__next__") else found
+
+            assert overtaken
+            expected = {"file": "n", "array": ord("n"), "stream": ord("n")}[kind]
+            assert value is None if not replaced else value[-1] == expected
+            assert other.verify_integrity().counts == {}
+    finally:
+        unregister_handler("text-file")
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "json"])

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
+from errno import ENOENT
 
 from cacheness import forks
 from cacheness.disk.blob_names import check_blob_name
@@ -291,6 +293,9 @@ class Reading:
         Args:
             copy: Whether the bytes are to be taken to where nobody else writes.
             deferred: Whether an uncopied file may be given without comparing it.
+
+        Raises:
+            FileNotFoundError: The blob was removed before the handler was done with it.
         """
         from cacheness.disk.apart import apart
         from cacheness.disk.scratch import private_directory
@@ -302,7 +307,13 @@ class Reading:
             with blobs.local_path(name) as path, apart(path, begun):
                 if not deferred and self._must_compare():
                     self._compared(_checksum_of_file(path, self._checksum))
-                yield path
+                try:
+                    yield path
+                except UndecodableError as error:
+                    if os.path.exists(path):
+                        raise
+                    # Somebody replaced it before the handler had opened it.
+                    raise FileNotFoundError(ENOENT, "the blob is gone", path) from error
             return
         with private_directory() as directory:
             path = f"{directory}/payload{self._loaded.extension}"
