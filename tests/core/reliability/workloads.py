@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import random
 import re
@@ -533,6 +534,26 @@ def faults_after(directory, backend, workload, size, *, finished, crashed=True):
             faults.append(f"files are left: {there ^ named}")
     strange = [name for name in files_in(directory) if not KNOWN_FILES.fullmatch(name)]
     return [*faults, *(f"{name} is left" for name in strange)]
+
+
+def state_of(place):
+    """Tells apart what the disk holds, for who was killed at one step or at the next.
+
+    What is equal needs but one look. The index of SQLite's log is made anew by who comes
+    first, so it does not count.
+    """
+    digest = hashlib.sha256()
+    for top in (place, f"{place}-source"):
+        for folder, _, names in sorted(os.walk(top)):
+            digest.update(f"{os.path.relpath(folder, top)}\0".encode())
+            for name in sorted(names):
+                if not name.endswith("-shm"):
+                    path = os.path.join(folder, name)
+                    with open(path, "rb") as file:
+                        content = file.read()
+                    about = f"{name}\0{os.stat(path).st_mode}\0{len(content)}\0"
+                    digest.update(about.encode() + content)
+    return digest.digest()
 
 
 def unsound(cache, *, crashed, half_repaired):
