@@ -54,6 +54,16 @@ def pytest_ignore_collect(collection_path, config):
     return True if is_fast(config) and folder in SLOW_FOLDERS else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Have each worker begin with tests that stand together, and share what these set up."""
+    if config.option.dist != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         folder = item.path.relative_to(ROOT).as_posix()

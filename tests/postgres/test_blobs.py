@@ -133,7 +133,9 @@ print(size, read, (after - before) // 1024)
 """
 
 
-@pytest.mark.parametrize("mebibytes", [48, pytest.param(1100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "mebibytes", [48, pytest.param(1100, marks=[pytest.mark.slow, pytest.mark.one_server])]
+)
 def test_a_large_blob_is_never_whole_in_memory(url: str, schema: str, mebibytes: int) -> None:
     command = [sys.executable, "-c", LARGE, url, schema, NAME, str(mebibytes)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
