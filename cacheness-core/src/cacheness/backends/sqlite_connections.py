@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connections", "is_busy"]
 
-_CLOSED = {("Cannot operate on a closed database.",), ("Cannot operate on a closed cursor.",)}
 _ROWCOUNT = attrgetter("rowcount")
 _FIRST_PAGES = 100
 """Pages after which a process looks at the log that it found."""
@@ -129,7 +128,9 @@ class Connections:
     def change(self, statement: str, values: Row, pages: int = 2) -> int:
         """[hot] Change rows by one statement, a transaction of its own; give their number."""
         changed: int = self._run(statement, values, _ROWCOUNT)
-        self.wrote(pages)
+        self._pages_left -= pages  # as `wrote`
+        if self._pages_left < 0:
+            self._look_after_log()
         return changed
 
     def put(self, statement: str, values: Row, width: int, pages: int) -> Row | None:
@@ -249,30 +250,15 @@ class Connections:
 
     def failure(self, error: sqlite3.Error) -> BaseException:
         """The error of the contract for one of SQLite's, or the interrupt behind it."""
-        from cacheness.backends.sqlite_functions import interrupt_behind
+        from cacheness.backends.sqlite_errors import failure
 
-        interrupt = interrupt_behind(error)
-        if interrupt is not None:
-            return interrupt
-        if self._closed:
-            return CacheClosedError("the cache is closed")
-        if isinstance(error, sqlite3.ProgrammingError) and error.args in _CLOSED:
-            return BackendUnavailableError(
-                f"{self.path} can't be used for what was begun before this process was forked, "
-                "and goes on in its parent; try again"
-            )
-        if is_busy(error):
-            return BackendUnavailableError(
-                f"{self.path} was locked by another process for {self.timeout:g} s; "
-                "try again, or raise lock_timeout"
-            )
-        directory = os.path.dirname(self.path)
-        if not self.read_only and os.path.isdir(directory) and not os.access(directory, os.W_OK):
-            return BackendUnavailableError(
-                f"{self.path} can't be used, as its directory can't be written ({error}); "
-                "pass read_only=True to read what is there"
-            )
-        return BackendUnavailableError(f"{self.path} can't be used: {error}")
+        return failure(
+            error,
+            self.path,
+            timeout=self.timeout,
+            read_only=self.read_only,
+            closed=self._closed,
+        )
 
     # --- waiting ----------------------------------------------------------------------
 
