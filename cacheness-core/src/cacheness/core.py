@@ -571,11 +571,15 @@ class UnifiedCache(ManyEntries):
         Raises:
             ReadOnlyError: The cache is read-only.
         """
+        named = entry_name(cache_key, params, fields)
+        key = checked_key(cache_key) if named is None else params_key(named)
+        if ttl_seconds is UNSET and (prefix is None or type(prefix) is str):
+            touched = self.engine.writer.touch(key, prefix)
+            if touched is not None:
+                return touched
         from cacheness.management.changes import touch
 
-        key = self._key(cache_key, entry_name(cache_key, params, fields))
-        ttl = checked_age(prefix, ttl_seconds)
-        return touch(self.engine, key, prefix, ttl)
+        return touch(self.engine, key, prefix, checked_age(prefix, ttl_seconds))
 
     def invalidate(
         self,

@@ -115,6 +115,17 @@ class Writer:
         engine.hits.settle()
         return True
 
+    def touch(self, key: str, prefix: str | None) -> bool | None:
+        """[hot] Have an entry's age start now, where one change of the store does it.
+
+        Returns:
+            Whether there is an entry; None where more is needed than that, or it may not be.
+        """
+        engine = self._engine
+        if engine.config.read_only or is_off():
+            return None
+        return engine.backend.touch_entry(key, prefix, now=time())
+
     def _let_go(self, key: str, other: Remains) -> None:
         """Remove what an entry without a prefix took the place of."""
         prefix, blob, store = other

@@ -14,7 +14,6 @@ from time import time
 from cacheness.disk.unrecorded import check_own, seen_to
 from cacheness.entry import renewal
 from cacheness.outcomes import MISS, UNSET
-from cacheness.switch import is_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,10 +133,6 @@ def update_entry(
 def touch(engine: Engine, key: str, prefix: str | None, ttl_seconds: float | None) -> bool:
     """Have an entry's age start now."""
     engine.check_writable()
-    if ttl_seconds is UNSET and not is_off():
-        touched = engine.backend.touch_entry(key, prefix, now=time())
-        if touched is not None:
-            return touched
     while (old := engine.reader.standing(key, prefix, UNSET)) is not None:
         now = time()
         if _change(engine, old, {"accessed_at": now, **_renewal(old, now, ttl_seconds)}):
