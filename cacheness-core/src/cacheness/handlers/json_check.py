@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["check_json", "is_shallow"]
 
 _CONTAINERS = frozenset({dict, list})
-_STR = frozenset({str})
 _FLOATS = frozenset({float})
 _FLAT = frozenset({str, int, float, bool, type(None)})
 _EASY = _FLAT - _FLOATS
@@ -23,15 +22,14 @@ _DEEPEST = 250  # levels of lists and dicts; orjson writes 254
 
 
 def is_shallow(obj: Any) -> bool:
-    """[hot] Whether JSON is sure to keep a value, but for floats that are not finite.
+    """[hot] Whether JSON is sure to keep a value, but for what orjson tells by itself.
 
+    That refuses keys that are no `str` itself, and has null for floats that are not finite.
     Looked at by loops in C, of `check_json`'s 3 µs within a put this takes 1. True only where
     there is at most one list in a list or dict, so that none occurs twice.
     """
     kind = type(obj)
     if kind is dict:
-        if not _STR.issuperset(map(type, obj)):
-            return False
         values = obj.values()
     elif kind is list:
         values = obj
