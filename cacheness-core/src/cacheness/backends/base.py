@@ -66,7 +66,8 @@ class MetadataBackend(ABC):
     Made by ``target(context, **metadata_options)``. Override the five abstract methods;
     the others have defaults in terms of those, to be overridden where the store knows
     better. A default that takes several steps is not atomic; a backend shared between
-    processes overrides those.
+    processes overrides those. So who extends one that knows better, and changes a method
+    there, changes those that the default makes of it, too: `put_plain` with `put_entry`.
 
     A store that can't be reached or is locked past ``lock_timeout`` raises
     `BackendUnavailableError`.
