@@ -16,6 +16,7 @@ __all__ = ["check_json", "is_shallow"]
 _CONTAINERS = frozenset({dict, list})
 _FLOATS = frozenset({float})
 _FLAT = frozenset({str, int, float, bool, type(None)})
+_FLAT_OR_LIST = _FLAT | {list}
 _EASY = _FLAT - _FLOATS
 _LONG = 64
 _DEEPEST = 250  # levels of lists and dicts; orjson writes 254
@@ -37,8 +38,11 @@ def is_shallow(obj: Any) -> bool:
         return kind in _FLAT
     if _FLAT.issuperset(map(type, values)):
         return True
-    inner = [value for value in values if type(value) not in _FLAT]
-    return len(inner) == 1 and type(inner[0]) is list and _FLAT.issuperset(map(type, inner[0]))
+    values = [*values]
+    kinds = [*map(type, values)]
+    if kinds.count(list) != 1 or not _FLAT_OR_LIST.issuperset(kinds):
+        return False
+    return _FLAT.issuperset(map(type, values[kinds.index(list)]))
 
 
 def check_json(obj: Any) -> set[int]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from marshal import dumps
+from operator import itemgetter
 from struct import Struct
 
 from blake3 import blake3
@@ -12,7 +13,7 @@ from cacheness.errors import UnhashableParameterError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TypeAlias
 
     Plan: TypeAlias = tuple[tuple[str, bytes], ...]
@@ -55,6 +56,7 @@ _MOST_KNOWN = 1024
 _LONGEST_KNOWN = 512
 _MOST_PLANS = 1024
 _PLANS: dict[tuple[str, ...], Plan] = {}
+_TEMPLATES: dict[tuple[str, ...], tuple[Callable[[Any], Iterable[Any]], bytes]] = {}
 
 _STR_HEADS = [b"s%d:" % length for length in range(64)]
 _INT_HEADS = [b"i%d:" % length for length in range(64)]
@@ -106,13 +108,58 @@ def params_key(params: Mapping[str, object]) -> str:
         return _hashed(params)  # a name of a subclass of str
     key = _known.get(exact)
     if key is None:
-        key = _hashed(params)
+        names = tuple(params)
+        values_of, template = _TEMPLATES.get(names) or _params_template(names)
+        whole = template % tuple(_scalars(values_of(params)))
+        key = blake3(whole).digest(KEY_BYTES).hex()
         _remember(_known, exact, key)
     return key
 
 
 def _hashed(params: Mapping[str, object]) -> str:
     return blake3(PARAMS_DOMAIN + b"".join(encode_params(params))).digest(KEY_BYTES).hex()
+
+
+def _params_template(names: tuple[str, ...]) -> tuple[Callable[[Any], Iterable[Any]], bytes]:
+    """What takes the values out of a dict with these names, in order, and where they go."""
+    plan = _plan(names)
+    ordered = tuple(name for name, _ in plan)
+    # A getter of one name gives no tuple, and of none there is not any.
+    values_of = dict.values if ordered == names else itemgetter(*ordered)
+    made = values_of, _template(PARAMS_DOMAIN, plan)
+    if len(_TEMPLATES) >= _MOST_PLANS:
+        _TEMPLATES.clear()
+    _TEMPLATES[names] = made
+    return made
+
+
+def _template(head: bytes, plan: Plan) -> bytes:
+    """The encoding of parameters, with ``%b`` for the value of each."""
+    names = [name.replace(b"%", b"%%") + b"%b" for _, name in plan]
+    return head.replace(b"%", b"%%") + b"".join(names)
+
+
+def _scalars(values: Iterable[Any]) -> list[bytes]:
+    """[hot] As `encode`, of each of some values of the types in `SCALARS`."""
+    encoded: list[bytes] = []
+    add = encoded.append
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            size = len(value)
+            if size < 64 and value.isascii():
+                add(_STR_HEADS[size] + value.encode())
+            else:
+                add(encode(value))
+        elif kind is int:
+            raw = b"%x" % value
+            size = len(raw)
+            add(_INT_HEADS[size] + raw if size < 64 else _sized(b"i", raw))
+        elif kind is float:
+            add(b"d8:" + _float_bytes(value) if value == value else _NAN)
+        else:
+            add(_CONSTANTS[value])
+    return encoded
 
 
 _known: dict[bytes, str] = {}
@@ -191,13 +238,13 @@ class CallKeys:
         names: The parameters that count.
     """
 
-    __slots__ = ("_current", "_heads", "_of", "names")
+    __slots__ = ("_current", "_of", "_template", "names")
 
     def __init__(self, of: FunctionKey, names: Iterable[str]) -> None:
         plan = _plan(tuple(names))
         self.names = tuple(name for name, _ in plan)
         """The order in which `key` takes the values."""
-        self._heads = tuple(head for _, head in plan)
+        self._template = _template(b"", plan)
         self._of = of
         # In one tuple, so that no thread takes the head of another digest than it has.
         self._current: tuple[str | None, bytes, dict[bytes, str]] = (None, b"", {})
@@ -215,37 +262,26 @@ class CallKeys:
             head, known = self._of.head(code_digest), {}
             self._current = (code_digest, head, known)
         if not SCALARS.issuperset(map(type, values)):
-            return self._hashed(head, values)
+            return self._hashed(head, self._encoded(values))
         named = exact_bytes(values)
         key = known.get(named)
         if key is None:
-            key = self._hashed(head, values)
+            key = self._hashed(head, _scalars(values))
             _remember(known, named, key)
         return key
 
-    def _hashed(self, head: bytes, values: tuple[Any, ...]) -> str:
-        """[hot] The key of arguments that were not seen lately."""
-        pieces: list[bytes] = []
-        add = pieces.append
+    def _encoded(self, values: tuple[Any, ...]) -> list[bytes]:
         try:
-            for name, value in zip(self._heads, values):  # noqa: B905  # as many, and strict costs
-                add(name)
-                kind = type(value)
-                if kind is str and (size := len(value)) < 64 and value.isascii():
-                    add(_STR_HEADS[size] + value.encode())
-                elif kind is int and (size := len(raw := b"%x" % value)) < 64:
-                    add(_INT_HEADS[size] + raw)
-                elif kind is float:
-                    add(b"d8:" + _float_bytes(value) if value == value else _NAN)
-                elif value is None or kind is bool:
-                    add(_CONSTANTS[value])
-                else:
-                    add(encode(value))
+            return [encode(value) for value in values]
         except (Unstable, RecursionError):
             # Raises the error that names the parameter.
             encode_params(dict(zip(self.names, values, strict=True)))
             raise
-        return blake3(head + blake3(b"".join(pieces)).digest()).digest(KEY_BYTES).hex()
+
+    def _hashed(self, head: bytes, encoded: list[bytes]) -> str:
+        """[hot] The key of arguments that were not seen lately."""
+        params = blake3(self._template % tuple(encoded)).digest()
+        return blake3(head + params).digest(KEY_BYTES).hex()
 
 
 def params_digest(pieces: Iterable[bytes]) -> str:
@@ -299,26 +335,12 @@ def encode_params(params: Mapping[str, object]) -> list[bytes]:
     names = tuple(params)
     plan = _PLANS.get(names) or _plan(names)
     pieces: list[bytes] = []
-    add = pieces.append
     name = ""
     value: Any = None
     try:
         for name, head in plan:
             value = params[name]
-            add(head)
-            kind = type(value)
-            if kind is str and (size := len(value)) < 64 and value.isascii():
-                add(_STR_HEADS[size] + value.encode())
-            elif kind is int:
-                raw = b"%x" % value
-                size = len(raw)
-                add(_INT_HEADS[size] + raw if size < 64 else _sized(b"i", raw))
-            elif kind is float:
-                add(b"d8:" + _float_bytes(value) if value == value else _NAN)
-            elif value is None or kind is bool:
-                add(_CONSTANTS[value])
-            else:
-                add(encode(value))
+            pieces += head, encode(value)
     except Unstable as error:
         raise _unhashable(name, value, error) from None
     except RecursionError:

@@ -16,6 +16,9 @@ DEEPEST = 3
 LARGEST_INT = 2**63
 """Beyond 64 bits JSON readers, SQLite among them, lose digits."""
 
+_BITS = 63
+"""Of the integers between, but for the smallest."""
+
 _INFINITY = float("inf")
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
@@ -46,10 +49,10 @@ def summarise_params(
             if len(value) <= LONGEST_TEXT and (value.isprintable() or _is_text(value)):
                 continue
         elif kind is int:
-            if -LARGEST_INT <= value < LARGEST_INT:
+            if value.bit_length() < _BITS:
                 continue
         elif kind is float:
-            if -_INFINITY < value < _INFINITY:
+            if value - value == 0.0:  # as no other than a finite one gives
                 continue
         elif kind is bool or value is None:
             continue
