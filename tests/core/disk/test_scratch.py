@@ -2,6 +2,7 @@
 """What a killed process leaves among the system's temporary files is removed by the next."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,13 @@ import time
 
 import pytest
 
+from cacheness import (
+    BackendUnavailableError,
+    Handler,
+    UnifiedCache,
+    register_handler,
+    unregister_handler,
+)
 from cacheness.disk.scratch import scratch_directory
 from cacheness.disk.staging import new_file_path
 
@@ -21,6 +29,29 @@ open(path, "w").close()
 print(path, flush=True)
 sys.stdin.read()
 """
+
+
+class Page:
+    def __init__(self, text):
+        self.text = text
+
+
+class Kept(Handler):
+    """Reads a file, which is copied first where it is signed."""
+
+    name = "kept"
+
+    def can_handle(self, obj):
+        return isinstance(obj, Page)
+
+    def put(self, obj, file_path):
+        with open(file_path, "w") as file:
+            file.write(obj.text)
+        return {}
+
+    def get(self, file_path):
+        with open(file_path) as file:
+            return Page(file.read())
 
 
 @pytest.fixture
@@ -72,6 +103,81 @@ def test_that_of_a_living_process_stays(user):
     new_file_path("00/00.bin")
 
     assert os.path.exists(user.path)
+
+
+SLOW = """
+import fcntl, sys
+lock = fcntl.lockf
+def lock_later(*arguments):
+    fcntl.lockf = lock
+    print(flush=True)
+    sys.stdin.readline()
+    lock(*arguments)
+fcntl.lockf = lock_later
+from cacheness.disk.staging import new_file_path
+print(new_file_path("00/00.bin"), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_that_of_a_process_which_has_not_come_to_its_lock_stays(place):
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(place)},
+    ) as slow:
+        slow.stdout.readline()
+        (directory,) = place.iterdir()
+
+        mine = scratch_directory()
+        assert {str(path) for path in place.iterdir()} == {str(directory), mine}
+        slow.stdin.write("\n")
+        slow.stdin.flush()
+        path = slow.stdout.readline().strip()
+        try:
+            assert os.path.dirname(path) == str(directory)
+            child = os.fork()
+            if child == 0:
+                scratch_directory()  # looks for the dead again
+                os._exit(0 if directory.exists() and os.path.exists(mine) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+        finally:
+            slow.stdin.close()
+
+
+def test_that_of_a_process_which_was_killed_before_its_lock_goes_in_time(place):
+    killed = place / "cacheness-files-4-killed"
+    killed.mkdir()
+    (killed / "owner.new").touch()
+    os.utime(killed, (time.time() - 7200,) * 2)
+
+    mine = scratch_directory()
+
+    assert [str(path) for path in place.iterdir()] == [mine]
+
+
+def test_an_entry_stays_where_there_is_no_place_for_temporary_files(
+    place, tmp_path_factory, monkeypatch
+):
+    directory = tmp_path_factory.mktemp("cache")
+    register_handler(priority=1000)(Kept)
+    try:
+        with UnifiedCache(
+            directory, signing="all", signing_key=b"a key of this test", inline_bytes=0
+        ) as cache:
+            cache.put(Page("text"), "k")
+            assert cache.get("k").text == "text"
+            shutil.rmtree(scratch_directory())
+            monkeypatch.setattr(tempfile, "tempdir", str(place / "gone"))
+            with pytest.raises(BackendUnavailableError, match="gone"):
+                cache.get("k")
+
+            monkeypatch.setattr(tempfile, "tempdir", str(place))
+            assert cache.get("k").text == "text"
+    finally:
+        unregister_handler("kept")
 
 
 def test_that_of_a_forked_child_which_ends_without_a_word_is_removed(place):

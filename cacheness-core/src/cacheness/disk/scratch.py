@@ -3,7 +3,8 @@
 
 It lies in the system's directory for temporary files. Who is killed leaves it: the next process
 that makes one removes those of the dead. A process is alive as long as it holds the lock of the
-file ``owner`` in its directory, whatever has become of its number.
+file ``owner`` in its directory, whatever has become of its number. The file gets that name
+once it is locked: who found it before would take the process for dead.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from time import time
 
 from cacheness import forks
+from cacheness.errors import BackendUnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["new_directory", "private_directory", "remove_directory", "scratch_directory"]
 
 _PREFIX = "cacheness-files-"
-_OWNER = "owner"
+_OWNER, _NEW_OWNER = "owner", "owner.new"
 _GRACE = 3600.0
 """Seconds after which a directory that has no lock yet is of somebody who was killed."""
 
@@ -34,11 +36,16 @@ _directory: tuple[int, str] | None = None
 
 
 def scratch_directory() -> str:
-    """The directory of this process, made at first need."""
+    """The directory of this process, made at first need.
+
+    Raises:
+        BackendUnavailableError: There is no directory for temporary files.
+    """
     global _directory
     pid = os.getpid()
     if _directory is None or _directory[0] != pid or not os.path.isdir(_directory[1]):
-        _directory = pid, tempfile.mkdtemp(prefix=f"{_PREFIX}{pid}-")
+        with _missing_told():
+            _directory = pid, tempfile.mkdtemp(prefix=f"{_PREFIX}{pid}-")
         atexit.register(remove_directory, *_directory)
         with suppress(OSError):  # without locks nobody can tell who is dead
             _take(_directory[1])
@@ -51,7 +58,8 @@ def new_directory() -> str:
     begun = forks.number
     path = os.path.join(scratch_directory(), os.urandom(16).hex())
     forks.check(begun)
-    os.mkdir(path, 0o700)
+    with _missing_told():
+        os.mkdir(path, 0o700)
     return path
 
 
@@ -67,13 +75,23 @@ def private_directory() -> Iterator[str]:
     begun = forks.number
     path = os.path.join(scratch_directory(), os.urandom(16).hex())
     try:  # an interrupt may come right after it is made
-        forks.check(begun)
-        os.mkdir(path, 0o700)
+        with _missing_told():
+            forks.check(begun)
+            os.mkdir(path, 0o700)
         yield path
     finally:
         if forks.number == begun:
             # A view that is still open keeps its pages although the name is gone.
             shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _missing_told() -> Iterator[None]:
+    """Tell a directory that is gone from a blob that is: an entry of that would be removed."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BackendUnavailableError(f"no file can be kept for a while: {error}") from error
 
 
 if sys.platform == "win32":
@@ -91,9 +109,12 @@ else:
 
     def _take(path: str) -> None:
         """Hold the lock of a new directory, until this process ends."""
+        begun = forks.number
         with Folder(path) as folder:
-            owner = folder.open(_OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        fcntl.lockf(owner.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            owner = folder.open(_NEW_OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            fcntl.lockf(owner.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            forks.check(begun)
+            folder.rename(_NEW_OWNER, _OWNER)
         owner.keep()
 
     def _remove_dead(above: str) -> None:
@@ -109,12 +130,11 @@ else:
             status = os.fstat(folder.number)
             if status.st_uid != os.geteuid():
                 return
-            try:
-                owner = folder.open(_OWNER, os.O_RDWR)
-            except FileNotFoundError:
-                if time() - status.st_mtime > _GRACE:
-                    os.rmdir(path)  # it is empty
-                return
-            with owner:
-                fcntl.lockf(owner.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+            is_old = time() - status.st_mtime > _GRACE
+            for name in (_OWNER, _NEW_OWNER) if is_old else (_OWNER,):
+                with suppress(FileNotFoundError), folder.open(name, os.O_RDWR) as owner:
+                    fcntl.lockf(owner.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+                    return
+            if is_old:
+                os.rmdir(path)  # it is empty
