@@ -6,6 +6,7 @@ from __future__ import annotations
 from time import time
 
 from cacheness.errors import (
+    BackendUnavailableError,
     CachenessWarning,
     CorruptionWarning,
     SecurityWarning,
@@ -56,7 +57,12 @@ class Faults:
             self._engine.tell("expire", key, removed.handler, removed.stored_bytes)
 
     def refuse(self, key: str, stored: StoredPayload, error: Exception) -> Any:
-        """Deal with an entry whose payload is missing, damaged or not to be trusted."""
+        """Deal with an entry whose payload is missing, damaged or not to be trusted.
+
+        Raises:
+            SignatureError: It is not to be trusted, and the cache is to raise that.
+            BackendUnavailableError: What is missing is something else.
+        """
         self._engine.reader.count_miss()
         if isinstance(error, BadSignatureError):
             if error.verdict == "wrong":
@@ -67,7 +73,10 @@ class Faults:
             warn(str(error), SecurityWarning, stacklevel=4)
             return MISS if error.verdict == "wrong" else KEPT
         if isinstance(error, FileNotFoundError):
-            message = f"entry {key}: its blob {stored[9]} is missing"
+            blob = stored[9]
+            if blob is None or self._engine.blobs().exists(blob):
+                raise BackendUnavailableError(f"entry {key} can't be read: {error}") from error
+            message = f"entry {key}: its blob {blob} is missing"
             if not self._engine.config.read_only:
                 removed = self._engine.backend.delete_entry(key, if_generation=stored[0])
                 self._engine.bury([removed] if removed else [], "quarantined", message)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cacheness import (
+    BackendUnavailableError,
     CorruptionWarning,
     Handler,
     UnifiedCache,
@@ -19,6 +20,7 @@ from cacheness import (
     register_handler,
     unregister_handler,
 )
+from cacheness.compressors.gzip import GzipCompressor
 from cacheness.integrity.integrity import collect_garbage, verify_integrity
 
 OLD, NEW = np.zeros(20_000), np.ones(20_000)
@@ -330,3 +332,23 @@ def test_readers_beside_writers_that_replace_and_evict_meet_no_damage(tmp_path, 
         assert read > 50
         assert cache.verify_integrity().counts == {}
         assert verify_integrity(cache.engine, repair=True, grace=-1).counts == {}
+
+
+@pytest.mark.parametrize("inline_bytes", [0, 100_000])
+@pytest.mark.parametrize("backend", ["sqlite", "json", "memory"])
+def test_who_misses_something_else_than_the_blob_removes_nothing(
+    tmp_path, monkeypatch, backend, inline_bytes
+):
+    options = {"metadata_backend": backend, "compressor": "gzip", "inline_bytes": inline_bytes}
+
+    def needs_a_file(*_, **__):
+        raise FileNotFoundError(2, "No such file or directory", "dictionary")
+
+    with UnifiedCache(tmp_path, **options) as cache:
+        cache.put(OLD, "k")
+        with monkeypatch.context() as patched:
+            patched.setattr(GzipCompressor, "decompress", needs_a_file)
+            with pytest.raises(BackendUnavailableError, match="dictionary"):
+                cache.get("k")
+
+        assert (cache["k"] == OLD).all()
