@@ -29,8 +29,8 @@ PATIENCE = 30
 EVERY = int(os.environ.get("EVERY", "60"))
 """Of so many places one is taken."""
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-_ELSEWHERE = ("sqlite", "statements.py", "forks.py", "weakref")
-"""Whose forks other tests see to."""
+_ELSEWHERE = ("sqlite", "statements.py", "forks.py", "weakref", "worth.py")
+"""Whose forks other tests see to, or which SQL calls."""
 
 
 class Page:

@@ -18,7 +18,8 @@ from cacheness.errors import CachenessError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO, Any, Protocol
+    from io import BufferedRandom
+    from typing import Any, Protocol
 
     class SupportsClosed(Protocol):
         """An open file."""
@@ -27,16 +28,34 @@ if TYPE_CHECKING:
         def closed(self) -> bool: ...
 
 
-__all__ = ["apart", "keep_apart", "note", "telling_of_forks"]
+__all__ = ["apart", "nameless_file", "note", "telling_of_forks"]
 
 
-def keep_apart(file: IO[Any]) -> None:
-    """Have a file lead nowhere in every child that is forked while it is open."""
+def nameless_file(directory: str | None = None) -> BufferedRandom:
+    """A new file without a name, which leads nowhere in every child forked while it is open.
+
+    Args:
+        directory: Where its bytes are kept; None is where the system keeps temporary files.
+
+    Raises:
+        OSError: It can't be made.
+        ForkedError: This is a child that was forked before the file was known.
+    """
+    from tempfile import TemporaryFile
+
+    begun = forks.number
+    file = TemporaryFile(dir=directory)  # noqa: SIM115  # the caller closes it
     note(file.fileno(), ref(file))
+    forks.check(begun)
+    return file
 
 
 def note(number: int, opened: ref[Any]) -> None:
-    """`keep_apart` of whatever knows whether it is ``closed``, by its descriptor's number."""
+    """Have a descriptor lead nowhere in every child that is forked before it is ``closed``.
+
+    A child that is forked before this knows nothing of it, so the caller looks whether it is
+    one after this, and not only before.
+    """
     _files[number] = opened
 
 

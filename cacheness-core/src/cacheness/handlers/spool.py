@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import tempfile
-
-from cacheness.disk.apart import keep_apart
+from cacheness.disk.apart import nameless_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +54,7 @@ class Spool:
             self._pieces.append(piece)
             return
         if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
-            keep_apart(self._file)
+            self._file = nameless_file()
         self._file.write(piece)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import pickle
 from operator import attrgetter
-from tempfile import TemporaryFile
 
 from cacheness import forks
 from cacheness.backends.plain_entry import PlainEntry, in_full
-from cacheness.disk.apart import keep_apart
+from cacheness.disk.apart import nameless_file
 from cacheness.entry import Entry, build_entry
 
 TYPE_CHECKING = False
@@ -65,8 +64,7 @@ class EntrySpool:
     def _spill(self) -> None:
         if self._file is None:
             self._begun = forks.number
-            self._file = TemporaryFile(prefix="cacheness-")  # noqa: SIM115 - closed in __exit__
-            keep_apart(self._file)
+            self._file = nameless_file()
         self._check()
         # As tuples: pickling a dataclass with slots calls Python twice for each.
         values = [

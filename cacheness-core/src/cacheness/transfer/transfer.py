@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import contextmanager, suppress
 
 from cacheness import forks
 from cacheness.blobs.base import BLOB_NAME
-from cacheness.disk.apart import keep_apart, telling_of_forks
+from cacheness.disk.apart import nameless_file, telling_of_forks
 from cacheness.disk.descriptor import Descriptor
 from cacheness.errors import BackendUnavailableError, BlobCorruptedError
 from cacheness.integrity.integrity import in_batches
@@ -219,10 +218,8 @@ def _new_file(path: str, config: CacheConfig) -> Iterator[tuple[BinaryIO, Binary
         with (
             Descriptor(temporary, flags, file_mode(config), begun=begun) as opened,
             open(opened.number, "wb", closefd=False) as file,
-            tempfile.TemporaryFile(dir=directory) as spool,
+            nameless_file(directory) as spool,
         ):
-            forks.check(begun)
-            keep_apart(spool)
             yield file, spool
             forks.check(begun)
             file.flush()
