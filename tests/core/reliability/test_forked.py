@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from cacheness import UnifiedCache
+from cacheness import BackendUnavailableError, UnifiedCache, custom_metadata_model
+from cacheness.backends.sqlite_transaction import Transaction
+from cacheness.integrity.integrity import verify_integrity
 
 LARGE = bytes(100_000)
 PATIENCE = 20
@@ -82,3 +85,134 @@ def test_a_child_leaves_to_its_parent_what_that_is_in_the_middle_of(tmp_path, ba
     found = json.loads(done.stdout)
     assert sum(change["children"] for change in found.values()) > 20
     assert [change for change in found.items() if change[1]["problems"]] == [], done.stderr
+
+
+NEW = bytes(range(256)) * 400
+RECORDED = {
+    "put": ("put_entry", lambda cache, _: cache.put(NEW, "own")),
+    "put with a record": ("put_entry", lambda cache, _: cache.put(NEW, "own", custom_metadata=RUN)),
+    "add": ("put_entry", lambda cache, _: cache.add(NEW, "own")),
+    "update": ("update_fields", lambda cache, _: cache.update_data(NEW, "own")),
+    "batch": ("put_prepared", lambda cache, _: cache.put_batch([(NEW, "own"), (NEW, "b")])),
+    "import": ("put_entries", lambda cache, moved: cache.import_(moved)),
+}
+"""What calls a method of the backend with entries that have blobs."""
+
+
+@custom_metadata_model
+@dataclass
+class ForkedRun:
+    number: int
+
+
+RUN = ForkedRun(7)
+
+
+class GoingOn:
+    """Forks at the first call of a method; the child goes on with it once it is told to."""
+
+    def __init__(self, monkeypatch, owner, name, *, after=False):
+        self.child = None
+        self._told, self._tell = os.pipe()
+        inner = getattr(owner, name)
+
+        def fork(*arguments, **options):
+            if self.child is not None:
+                return inner(*arguments, **options)
+            if not after:
+                self._fork()
+            given = inner(*arguments, **options)
+            if after:
+                self._fork()
+            return given
+
+        monkeypatch.setattr(owner, name, fork)
+
+    def _fork(self):
+        self.child = os.fork()
+        if self.child == 0:
+            signal.alarm(PATIENCE)
+            os.close(self._tell)
+            os.read(self._told, 1)
+
+    def refuses(self, change):
+        """Whether the child is told that the change is its parent's, which came to its end."""
+        refused = False
+        try:
+            change()
+        except BackendUnavailableError as error:
+            refused = "forked" in str(error)
+            if self.child:
+                raise
+        finally:
+            if self.child == 0:
+                os._exit(0 if refused else 1)
+        return refused
+
+    def ended(self):
+        """How the child ends that is told to go on."""
+        os.close(self._tell)
+        _, status = os.waitpid(self.child, 0)
+        os.close(self._told)
+        return os.waitstatus_to_exitcode(status)
+
+
+@pytest.fixture
+def filled(tmp_path, request):
+    """A cache with an entry that is replaced, and an export of another one of that name."""
+    options = {"metadata_backend": request.param, "signing_key": b"of this test only"}
+    with UnifiedCache(tmp_path / "cache", **options) as cache:
+        with UnifiedCache(tmp_path / "other", **options) as other:
+            other.put(NEW, "own")
+            other.export(tmp_path / "moved.tar")
+        yield cache, tmp_path / "moved.tar"
+
+
+def leaves_all_well(cache, going_on, change):
+    """Whether a child that goes on after its parent leaves what that has stored meanwhile."""
+    going_on.refuses(change)
+    assert cache.get("own") == NEW
+    cache.put(LARGE, "own")
+    assert going_on.ended() == 0
+    assert cache.get("own") == LARGE
+    assert verify_integrity(cache.engine, grace=-1).counts == {}
+
+
+@pytest.mark.parametrize(
+    ("filled", "change"),
+    [
+        (backend, change)
+        for change in RECORDED
+        for backend in ("sqlite", "json")
+        if (backend, change) != ("json", "put with a record")
+    ],
+    indirect=["filled"],
+)
+def test_a_child_does_not_record_what_its_parent_is_about_to(filled, monkeypatch, change):
+    cache, moved = filled
+    method, call = RECORDED[change]
+    if change not in ("add", "import"):
+        cache.put(LARGE, "own")
+    going_on = GoingOn(monkeypatch, cache.engine.backend, method)
+
+    leaves_all_well(cache, going_on, lambda: call(cache, moved))
+
+
+@pytest.mark.parametrize("filled", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("change", RECORDED)
+@pytest.mark.parametrize("where", ["before", "within", "after"])
+def test_nor_where_it_is_forked_as_the_statement_begins(filled, monkeypatch, change, where):
+    cache, moved = filled
+    _, call = RECORDED[change]
+    if change not in ("add", "import"):
+        cache.put(LARGE, "own")
+    connections = cache.engine.backend._connections
+    if change == "put":
+        place = {"before": (connections, "put")}.get(where, (connections, "_run"))
+    elif change == "add":
+        place = {"before": (connections, "change")}.get(where, (connections, "_run"))
+    else:
+        place = {"before": (connections, "transaction")}.get(where, (Transaction, "_begin"))
+    going_on = GoingOn(monkeypatch, *place, after=where == "after")
+
+    leaves_all_well(cache, going_on, lambda: call(cache, moved))

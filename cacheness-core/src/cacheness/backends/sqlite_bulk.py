@@ -27,6 +27,7 @@ from cacheness.backends.sqlite_rows import (
     summary_of,
 )
 from cacheness.backends.sqlite_totals import count_in
+from cacheness.disk.unrecorded import check_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -71,16 +72,17 @@ def put_entries(
     connections: Connections, namespace: str, entries: Iterable[Entry | PlainEntry]
 ) -> list[Entry]:
     """Put all of them; give what they displaced."""
+    local = connections.mine()  # whose connection is closed in a child that is forked from here on
     typed: list[Entry] = []
-    rows = map(_row, _noting_typed(entries, typed))
+    rows = map(_row, _own(entries, typed))
     # Most batches are whole before others have to wait for them.
     first = list(islice(rows, _AT_ONCE))
-    displaced = connections.mine().displaced
+    displaced = local.displaced
     mark = len(displaced)
     number = 0
     try:
         with connections.transaction() as execute:
-            many = connections.connection().executemany
+            many = local.connection.executemany
             for names, alike in groupby(chain(first, rows), lambda row: row[0]):
                 number += many(put_statement(names), (values for _, values in alike)).rowcount
             if typed:
@@ -103,13 +105,17 @@ def _row(entry: Entry | PlainEntry) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     return row_of(entry)
 
 
-def _noting_typed(
-    entries: Iterable[Entry | PlainEntry], typed: list[Entry]
-) -> Iterator[Entry | PlainEntry]:
-    """The entries; those whose custom metadata is a record go into the list, too."""
+def _own(entries: Iterable[Entry | PlainEntry], typed: list[Entry]) -> Iterator[Entry | PlainEntry]:
+    """The entries; those whose custom metadata is a record go into the list, too.
+
+    Raises:
+        ForkedError: A child goes on with what its parent began.
+    """
     for entry in entries:
-        if not isinstance(entry, PlainEntry) and type(entry.custom_metadata) is not dict:
-            typed.append(replace(entry, inline=None))
+        if not isinstance(entry, PlainEntry):
+            check_own(entry.blob)
+            if type(entry.custom_metadata) is not dict:
+                typed.append(replace(entry, inline=None))
         yield entry
 
 

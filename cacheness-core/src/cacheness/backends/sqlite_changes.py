@@ -17,6 +17,7 @@ from cacheness.backends.sqlite_rows import (
     put_statement,
     row_of,
 )
+from cacheness.disk.unrecorded import check_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,12 +78,12 @@ class Changes:
             return self._add(entry)
         names, values = row_of(entry)
         pages = 2 + len(entry.inline or ()) // _PAGE
-        old = self._connections.put(put_statement(names), values, WIDTH, pages)
+        old = self._connections.put(put_statement(names), values, WIDTH, pages, entry.blob)
         return None if old is None else entry_of(old)
 
     def _add(self, entry: Entry) -> Entry | None:
         names, values = row_of(entry)
-        while not self._connections.change(insert_statement(names), values):
+        while not self._connections.change(insert_statement(names), values, blob=entry.blob):
             standing = self._standing(entry.cache_key)
             if standing is not None:
                 return standing
@@ -95,6 +96,7 @@ class Changes:
         displaced: list[Any] = self._connections.mine().displaced
         mark = len(displaced)
         with self._connections.transaction() as execute:
+            check_own(entry.blob)  # a child that is forked later finds the connection closed
             old = self._standing(entry.cache_key)
             if old is None or not if_absent:
                 execute(put_statement(names), values)
@@ -116,6 +118,7 @@ class Changes:
         displaced: list[Any] = self._connections.mine().displaced
         mark = len(displaced)
         with self._connections.transaction() as execute:
+            check_own(changes.get("blob"))  # as above
             row = self._connections.row(_WHOLE_ENTRY, (cache_key, self._namespace))
             entry = None if row is None else entry_of(row[:-1], row[-1])
             if entry is None or if_generation not in (None, entry.generation):

@@ -125,19 +125,30 @@ class Connections:
         self.wrote(pages)
         return rows
 
-    def change(self, statement: str, values: Row, pages: int = 2) -> int:
+    def change(
+        self, statement: str, values: Row, pages: int = 2, *, blob: str | None = None
+    ) -> int:
         """[hot] Change rows by one statement, a transaction of its own; give their number."""
-        changed: int = self._run(statement, values, _ROWCOUNT)
+        changed: int = self._run(statement, values, _ROWCOUNT, blob)
         self._pages_left -= pages  # as `wrote`
         if self._pages_left < 0:
             self._look_after_log()
         return changed
 
-    def put(self, statement: str, values: Row, width: int, pages: int) -> Row | None:
+    def put(
+        self, statement: str, values: Row, width: int, pages: int, blob: str | None = None
+    ) -> Row | None:
         """[hot] Put a row by one statement, a transaction of its own.
 
+        Args:
+            statement: From `sqlite_rows.put_statement`.
+            values: What it is to be given.
+            width: The number of columns that it hands to ``displaced``.
+            pages: How many pages of the file it changes, roughly.
+            blob: What the row names, which may be the parent's to record: see `_run`.
+
         Returns:
-            The columns that it handed to ``displaced``, so many, of the row that was there.
+            The columns that it handed to ``displaced`` of the row that was there.
         """
         try:
             displaced = self.local.displaced
@@ -146,7 +157,7 @@ class Connections:
         mark = len(displaced)
         handed: Row | None = None
         try:
-            self._run(statement, values, _ROWCOUNT)
+            self._run(statement, values, _ROWCOUNT, blob)
         finally:
             if len(displaced) != mark:
                 # The last, where the statement had to be tried again.
@@ -157,8 +168,19 @@ class Connections:
             self._look_after_log()
         return handed
 
-    def _run(self, statement: str, values: Row, outcome: Callable[[sqlite3.Cursor], Any]) -> Any:
-        """[hot] What becomes of one statement, on a cursor of this thread, as in `row`."""
+    def _run(
+        self,
+        statement: str,
+        values: Row,
+        outcome: Callable[[sqlite3.Cursor], Any],
+        blob: str | None = None,
+    ) -> Any:
+        """[hot] What becomes of one statement, on a cursor of this thread, as in `row`.
+
+        Raises:
+            ForkedError: A child goes on with what its parent began, whose ``blob`` it is. One
+                that is forked later finds the connection closed.
+        """
         local = self.local
         try:
             inside = local.inside
@@ -171,6 +193,10 @@ class Connections:
             inside.depth = outside + 1
             if is_pausing():
                 inside.wait()
+            if blob is not None:
+                from cacheness.disk.unrecorded import check_own
+
+                check_own(blob)
             cursor = cursors.pop() if cursors else local.connection.cursor()
             try:
                 given = outcome(cursor.execute(statement, values))

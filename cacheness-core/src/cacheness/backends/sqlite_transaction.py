@@ -65,7 +65,8 @@ class Transaction:
 
     def __enter__(self) -> Execute:
         self._local: Any = self._of.mine()
-        self._connection: sqlite3.Connection = self._of.connection()
+        connection: sqlite3.Connection = self._local.connection
+        self._connection = connection
         self._inside = statements_of_this_thread()
         self._outside = self._inside.depth and end_deserted(self._of)
         within = True  # a signal handler may be, and has not begun that one
