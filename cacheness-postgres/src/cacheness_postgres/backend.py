@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from cacheness.backends.base import MetadataBackend
+from cacheness.disk.unrecorded import check_own
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
 from cacheness_postgres.address import Address, find_url
 from cacheness_postgres.connections import Database, share, unshare
@@ -140,7 +141,7 @@ class PostgresBackend(MetadataBackend):
             return self._add(entry)
         row = to_row(entry, self._distance())
         while True:
-            written, old, _ = self._fetch(*self._put(row))[0]
+            written, old, _ = self._fetch(*self._put(row), blob=entry.blob)[0]
             if written:
                 break
         if old is None:
@@ -189,6 +190,7 @@ class PostgresBackend(MetadataBackend):
         records_change = "generation" in changes or "custom_metadata" in changes
 
         def update(session: Session) -> bool:
+            check_own(changes.get("blob"))
             cursor = session.cursor
             row = cursor.execute(select, (self._namespace, cache_key), prepare=False).fetchone()
             if row is None or (if_generation is not None and row[2] != if_generation):
@@ -467,7 +469,7 @@ class PostgresBackend(MetadataBackend):
     def _add(self, entry: Entry) -> Entry | None:
         row = to_row(entry, self._distance())
         while True:
-            if self._fetch(self._statements.add, row):
+            if self._fetch(self._statements.add, row, blob=entry.blob):
                 return None
             found = self._fetch(self._statements.standing, row[:2])
             if found:
@@ -481,6 +483,7 @@ class PostgresBackend(MetadataBackend):
         row = to_row(entry, self._distance())
 
         def put(session: Session) -> tuple[Any, ...] | None:
+            check_own(entry.blob)
             cursor, statements = session.cursor, self._statements
             while True:
                 found = cursor.execute(f"{statements.standing} FOR UPDATE", row[:2]).fetchone()

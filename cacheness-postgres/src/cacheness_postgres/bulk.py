@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from cacheness.backends.plain_entry import PlainEntry, in_full
+from cacheness.disk.unrecorded import check_own
 from cacheness.entry import Entry
 from cacheness_postgres.copying import PLAIN_COLUMNS, copied
 from cacheness_postgres.records import follow, make_tables, write_records
@@ -70,6 +71,7 @@ def put_all(
     namespaces = list({entry.namespace for entry in ordered})
 
     def merge(session: Session) -> list[Entry]:
+        check_own(*(entry.blob for entry in ordered if type(entry) is Entry))
         found = _merge(session, schema, namespaces, keys, ordered, database.clock.distance)
         write_records(session.cursor, schema, recorded)
         # Of our own generation, it is our first try, acknowledged by a connection that broke.

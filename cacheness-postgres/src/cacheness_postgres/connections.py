@@ -18,10 +18,12 @@ from weakref import WeakSet
 
 import psycopg
 
+from cacheness import forks
+from cacheness.disk.unrecorded import check_own
 from cacheness.errors import BackendUnavailableError, CacheClosedError
 from cacheness_postgres import failures
 from cacheness_postgres.clock import ServerClock
-from cacheness_postgres.session import HELLO, connect
+from cacheness_postgres.session import HELLO, connect, leave_to_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,13 +99,25 @@ class Database:
     # --- statements -------------------------------------------------------------------
 
     def fetch(
-        self, statement: str, values: Sequence[Any] | dict[str, Any] = (), *, prepare: bool = True
+        self,
+        statement: str,
+        values: Sequence[Any] | dict[str, Any] = (),
+        *,
+        prepare: bool = True,
+        blob: str | None = None,
     ) -> list[tuple[Any, ...]]:
         """[hot] The rows of one statement, which is a transaction of its own.
 
         It may be run twice where the connection breaks, so it has to be one that may.
 
+        Args:
+            statement: Text of SQL.
+            values: What it is to be given.
+            prepare: Whether the server is to remember it.
+            blob: What is recorded by it, which is the parent's to do in a forked child.
+
         Raises:
+            ForkedError: A child goes on with what its parent is in the middle of.
             BackendUnavailableError: The server can't be reached or refuses for now.
             ConfigError: A grant is missing.
             CacheClosedError: The pool was closed.
@@ -111,6 +125,8 @@ class Database:
         for tries_left in range(_TRIES, -1, -1):
             session = self.take()
             try:
+                if blob is not None:
+                    check_own(blob)
                 cursor = session.cursor
                 cursor.execute(statement, values, prepare=prepare and self.prepares)
                 rows = cursor.fetchall()
@@ -141,6 +157,9 @@ class Database:
 
     def _recover(self, session: Session, error: BaseException, tries_left: int) -> None:
         """Settle a session that met an error; return to try again, raise to give up."""
+        if session.is_parents and isinstance(error, Exception):
+            _abandoned.append(session)
+            raise forks.ForkedError from error
         broken = session.connection.closed
         state = error.sqlstate if isinstance(error, psycopg.Error) else None
         if isinstance(error, Exception) and not broken and state not in failures.STALE_PLAN:
@@ -199,6 +218,9 @@ class Database:
 
     def give(self, session: Session) -> None:
         """Take a session back."""
+        if session.is_parents:
+            _abandoned.append(session)
+            return
         session.used_at = time.monotonic()
         self._idle.append(session)
         if self._waiting or not self._keeps:
@@ -209,6 +231,9 @@ class Database:
 
     def discard(self, session: Session) -> None:
         """Close a session that is not to be used again."""
+        if session.is_parents:
+            _abandoned.append(session)
+            return
         session.close()
         with self._free:
             self._opened -= 1
@@ -361,6 +386,7 @@ def unshare(key: object) -> None:
 def _after_fork() -> None:
     global _shared_lock  # it may have been held by a thread that is no more
     _shared_lock = Lock()
+    leave_to_parent()
     for database in list(_databases):
         database.abandon()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import select
 import time
+from weakref import WeakSet
 
 import psycopg
 
+from cacheness import forks
 from cacheness.errors import ConfigError
 from cacheness_postgres import failures
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
     Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
 
-__all__ = ["HELLO", "Session", "connect"]
+__all__ = ["HELLO", "Session", "connect", "leave_to_parent"]
 
 _OLDEST_SERVER = 150_000
 
@@ -32,12 +34,24 @@ HELLO = (
 """Who answers, what time it has, of what version and encoding it is."""
 
 
+_sessions: WeakSet[Session] = WeakSet()
+
+
 class Session:
     """A connection with what is known of it."""
 
-    __slots__ = ("behind_pooler", "connection", "cursor", "used_at", "version")
+    __slots__ = (
+        "__weakref__",
+        "_fork",
+        "behind_pooler",
+        "connection",
+        "cursor",
+        "used_at",
+        "version",
+    )
 
     def __init__(self, connection: Connection, version: int, behind_pooler: bool) -> None:
+        self._fork = forks.number
         self.connection = connection
         self.version = version
         """The server's, such as 180001."""
@@ -47,6 +61,12 @@ class Session:
         """Whether something between us and the server hands out its connections anew for
         each transaction, so that nothing may be left in them."""
         self.used_at = time.monotonic()
+        _sessions.add(self)
+
+    @property
+    def is_parents(self) -> bool:
+        """Whether this process was forked from the one that it belongs to."""
+        return forks.number != self._fork
 
     def is_silent(self) -> bool:
         """Whether nothing has arrived while it was idle: news on an idle line are its end."""
@@ -58,6 +78,18 @@ class Session:
     def close(self) -> None:
         self.cursor.close()
         self.connection.close()
+
+
+def leave_to_parent() -> None:
+    """In a forked child: have its parent's connections lead nowhere.
+
+    The child may go on with what a signal handler interrupted, and would read the answers that
+    its parent waits for.
+    """
+    for session in list(_sessions):
+        if not session.connection.closed:
+            forks.lead_nowhere(session.connection.fileno())
+    _sessions.clear()
 
 
 def connect(address: Address, clock: ServerClock, lock_timeout: float = 0) -> Session:

@@ -11,13 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cacheness import BackendUnavailableError, UnifiedCache, custom_metadata_model
+from cacheness import UnifiedCache, custom_metadata_model
 from cacheness.backends.sqlite_transaction import Transaction
-from cacheness.integrity.integrity import verify_integrity
 
-LARGE = bytes(100_000)
-PATIENCE = 20
-"""Seconds after which somebody hangs; it takes hundredths."""
+from .going_on import LARGE, PATIENCE, GoingOn, leaves_all_well
 
 CHANGES = {
     "put": lambda cache, _: cache.put([1], "own"),
@@ -108,55 +105,6 @@ class ForkedRun:
 RUN = ForkedRun(7)
 
 
-class GoingOn:
-    """Forks at the first call of a method; the child goes on with it once it is told to."""
-
-    def __init__(self, monkeypatch, owner, name, *, after=False):
-        self.child = None
-        self._told, self._tell = os.pipe()
-        inner = getattr(owner, name)
-
-        def fork(*arguments, **options):
-            if self.child is not None:
-                return inner(*arguments, **options)
-            if not after:
-                self._fork()
-            given = inner(*arguments, **options)
-            if after:
-                self._fork()
-            return given
-
-        monkeypatch.setattr(owner, name, fork)
-
-    def _fork(self):
-        self.child = os.fork()
-        if self.child == 0:
-            signal.alarm(PATIENCE)
-            os.close(self._tell)
-            os.read(self._told, 1)
-
-    def refuses(self, change):
-        """Whether the child is told that the change is its parent's, which came to its end."""
-        refused = False
-        try:
-            change()
-        except BackendUnavailableError as error:
-            refused = "forked" in str(error)
-            if self.child:
-                raise
-        finally:
-            if self.child == 0:
-                os._exit(0 if refused else 1)
-        return refused
-
-    def ended(self):
-        """How the child ends that is told to go on."""
-        os.close(self._tell)
-        _, status = os.waitpid(self.child, 0)
-        os.close(self._told)
-        return os.waitstatus_to_exitcode(status)
-
-
 @pytest.fixture
 def filled(tmp_path, request):
     """A cache with an entry that is replaced, and an export of another one of that name."""
@@ -166,16 +114,6 @@ def filled(tmp_path, request):
             other.put(NEW, "own")
             other.export(tmp_path / "moved.tar")
         yield cache, tmp_path / "moved.tar"
-
-
-def leaves_all_well(cache, going_on, change):
-    """Whether a child that goes on after its parent leaves what that has stored meanwhile."""
-    going_on.refuses(change)
-    assert cache.get("own") == NEW
-    cache.put(LARGE, "own")
-    assert going_on.ended() == 0
-    assert cache.get("own") == LARGE
-    assert verify_integrity(cache.engine, grace=-1).counts == {}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +133,7 @@ def test_a_child_does_not_record_what_its_parent_is_about_to(filled, monkeypatch
         cache.put(LARGE, "own")
     going_on = GoingOn(monkeypatch, cache.engine.backend, method)
 
-    leaves_all_well(cache, going_on, lambda: call(cache, moved))
+    leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW)
 
 
 @pytest.mark.parametrize("filled", ["sqlite"], indirect=True)
@@ -215,4 +153,4 @@ def test_nor_where_it_is_forked_as_the_statement_begins(filled, monkeypatch, cha
         place = {"before": (connections, "transaction")}.get(where, (Transaction, "_begin"))
     going_on = GoingOn(monkeypatch, *place, after=where == "after")
 
-    leaves_all_well(cache, going_on, lambda: call(cache, moved))
+    leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW)
