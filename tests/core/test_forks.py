@@ -3,6 +3,7 @@
 
 import importlib
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -67,6 +68,54 @@ def test_a_child_begins_an_import_anew_that_took_too_long(module, monkeypatch, n
     assert forked(lambda: importlib.import_module(name).done)
 
     thread.join()
+
+
+HALF_WAY = """
+import importlib, os, sys, threading
+library, directory = sys.argv[1:]
+begun, over = threading.Event(), threading.Event()
+
+def see(frame, event, argument):
+    where = os.path.dirname(frame.f_code.co_filename)
+    if event == "line" and os.path.basename(where) == library and not begun.is_set():
+        begun.set()
+        over.wait(20)
+    return see
+
+def work():
+    sys.settrace(see)
+    importlib.import_module(library)
+
+from cacheness import forks
+forks._LONGEST_WAIT = forks._SHORT_WAIT = 0.0
+thread = threading.Thread(target=work)
+thread.start()
+assert begun.wait(20), "it was imported before"
+child = os.fork()
+if child == 0:
+    from cacheness import UnifiedCache
+    with UnifiedCache(directory) as cache:
+        cache.put([1], n=1)
+        cache.put(bytes(100_000), n=2)
+        cache.put({1, 2}, n=3)
+        os._exit(0 if cache.get(n=1) == [1] and cache.get(n=3) == {1, 2} else 2)
+_, status = os.waitpid(child, 0)
+over.set()
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["blake3", "orjson", "platformdirs", "pluggy", "xxhash"])
+def test_a_child_begins_libraries_anew_that_a_thread_has_imported_half(tmp_path, library):
+    script = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", HALF_WAY, library]
+
+    done = subprocess.run(
+        [*script, tmp_path / "cache"], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def renew_in_child(owner: SupportsFork) -> None:
 _LONGEST_WAIT, _SHORT_WAIT = 5.0, 0.1
 """Seconds that a fork waits for imports, at most: for our own and Python's, and for others."""
 _PAUSE = 0.001
-_LIBRARIES = {"blake3", "orjson", "xxhash"}
+_LIBRARIES = {"blake3", "orjson", "platformdirs", "pluggy", "xxhash"}
 """Those that every cache uses at first need. In a child nobody can tell any more who asked for an
 import, and it has to know which of them are begun anew."""
 _import_locks: dict[str, Any] = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
