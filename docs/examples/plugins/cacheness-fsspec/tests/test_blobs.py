@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from cacheness_fsspec.blobs import FsspecBlobBackend
 
-from cacheness import ConfigError, UnifiedCache
+from cacheness import BackendContext, CacheConfig, ConfigError, UnifiedCache
 from cacheness.testing import BlobBackendContract
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from cacheness import BackendContext
 
 TARGET = "cacheness_fsspec.blobs:FsspecBlobBackend"
 
@@ -58,6 +57,28 @@ def test_two_caches_share_arrays_through_a_bucket(s3: str, tmp_path: Path) -> No
 
     assert np.array_equal(back, array)
     assert np.array_equal(view, array)
+
+
+@pytest.mark.parametrize("kind", ["file", "s3"])
+def test_who_comes_second_takes_the_id_of_the_first(
+    kind: str, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = BackendContext(str(tmp_path), "", CacheConfig(tmp_path))
+    options: dict[str, Any] = {"url": f"file://{tmp_path}/blobs"}
+    if kind == "s3":
+        options = {"url": "s3://cache/second", "storage": {"endpoint_url": s3}}
+    first, second = (FsspecBlobBackend(context, **options) for _ in range(2))
+    looked = second._fs.cat_file
+
+    def before_the_first_has_one(path: str) -> bytes:
+        monkeypatch.setattr(second._fs, "cat_file", looked)
+        assert first.store_id
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(second._fs, "cat_file", before_the_first_has_one)
+
+    assert second.store_id == first.store_id
+    assert FsspecBlobBackend(context, **options).store_id == first.store_id
 
 
 def test_a_url_is_needed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from cacheness import BlobBackend, CacheClosedError, ConfigError, check_blob_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from cacheness import BackendContext
 
@@ -83,10 +83,25 @@ class FsspecBlobBackend(BlobBackend):
             with suppress(FileNotFoundError):
                 self._id = fs.cat_file(path).decode()
                 return self._id
-            self._write(path, [made.encode()])
-            # Of several who made one at once, all take what stands in the end.
+            self._create(path, made.encode())
+            # Of several who made one at once, all take the one that was first.
             self._id = fs.cat_file(path).decode()
         return self._id
+
+    def _create(self, path: str, content: bytes) -> None:
+        """Write an object; where somebody else was first, theirs stays.
+
+        In one step where the store has one for it, as a folder and S3 have.
+        """
+        fs = self._fs
+        try:
+            if isinstance(fs, LocalFileSystem):
+                self._write_beside(path, [content], place=os.link)
+            else:
+                fs.pipe_file(path, content, mode="create")
+        except OSError:  # stores tell it in many ways
+            if not fs.exists(path):
+                raise
 
     def claim(self, owner: str) -> None:
         digest = blake2b(owner.encode(), digest_size=16).hexdigest()
@@ -117,7 +132,12 @@ class FsspecBlobBackend(BlobBackend):
         file.commit()
         return size
 
-    def _write_beside(self, path: str, source: Iterable[Any]) -> int:
+    def _write_beside(
+        self,
+        path: str,
+        source: Iterable[Any],
+        place: Callable[[str, str], None] = os.replace,
+    ) -> int:
         """Write a file beside its place and move it there, which is one step."""
         fs = self._fs
         temporary = f"{path}.{os.urandom(4).hex()}.tmp"
@@ -125,11 +145,10 @@ class FsspecBlobBackend(BlobBackend):
         try:
             with fs.open(temporary, "wb") as file:
                 size = _copy(source, file)
-            os.replace(temporary, path)
-        except BaseException:
+            place(temporary, path)
+        finally:
             with suppress(FileNotFoundError):
                 fs.rm_file(temporary)
-            raise
         return size
 
     def read(self, name: str) -> bytes:
