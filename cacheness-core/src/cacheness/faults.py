@@ -74,7 +74,7 @@ class Faults:
             return MISS if error.verdict == "wrong" else KEPT
         if isinstance(error, FileNotFoundError):
             blob = stored[9]
-            if blob is None or self._engine.blobs().exists(blob):
+            if blob is None or self._is_of_another_file(error, blob):
                 raise BackendUnavailableError(f"entry {key} can't be read: {error}") from error
             message = f"entry {key}: its blob {blob} is missing"
             if not self._engine.config.read_only:
@@ -88,6 +88,10 @@ class Faults:
         fate = "is left alone in a read-only cache" if self._engine.config.read_only else kept
         warn(f"{message}; it {fate} and counts as a miss", CorruptionWarning, stacklevel=4)
         return MISS
+
+    def _is_of_another_file(self, error: FileNotFoundError, blob: str) -> bool:
+        """Whether what is missing is not the blob, which somebody may be swapping."""
+        return blob.rpartition("/")[2] not in str(error) and self._engine.blobs().exists(blob)
 
     def _quarantine(self, key: str, stored: StoredPayload, reason: str) -> None:
         if not self._engine.config.read_only:

@@ -94,7 +94,7 @@ class Failing:
         raise OSError(self._code, os.strerror(self._code))
 
 
-_OWN = (str, list, set, deque)
+_OWN = (str, bytes, list, set, deque)
 _sqlite = sys.modules["_sqlite3"]
 
 

@@ -141,7 +141,9 @@ def dies_at(step, way):
 def changes_files(function):
     """Not the methods of text that are called alike."""
     owner = function.__self__
-    return type(owner) is not str and not (owner is sys.modules["posix"] and function is os.close)
+    return type(owner) not in (str, bytes) and not (
+        owner is sys.modules["posix"] and function is os.close
+    )
 
 
 def look(place, backend, workload, size, finished, crashed):
