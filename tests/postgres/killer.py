@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 def main(url: str, schema: str, directory: str, blobs: str, name: str, size: int) -> None:
     workload = ALL_WORKLOADS[name]
     problems: list[str] = []
+    # As long as one is open, the others of this process share its connections.
+    configure(url, schema, blobs, namespace="")
+    kept = None if name == "Create" else opened(f"{directory}/kept", "postgres")
     for step in itertools.count(-1):
         place = f"{directory}/{step}"
         # Who is killed while the tables are made needs a schema that is not there.
@@ -51,6 +54,8 @@ def main(url: str, schema: str, directory: str, blobs: str, name: str, size: int
         if code != -signal.SIGKILL:
             problems.append(f"{name}: it ended with {code} at step {step}")
             break
+    if kept is not None:
+        kept.close()
     sys.stdout.write(json.dumps({"steps": step, "problems": problems}))
 
 

@@ -20,10 +20,10 @@ EVERY_WAY_TO_WRITE = [
     ("PutBatch", SMALL, "postgres"),
     ("PutBatch", LARGE, "postgres"),
     ("PutBatch", LARGE, "file"),
-    ("Compute", LARGE, "postgres"),
     ("Repair", LARGE, "file"),
 ]
 OTHERS = [
+    ("Compute", LARGE, "postgres"),
     ("Replace", LARGE, "postgres"),
     ("Pop", LARGE, "postgres"),
     ("Evict", LARGE, "postgres"),
