@@ -17,7 +17,7 @@ LARGEST_INT = 2**63
 """Beyond 64 bits JSON readers, SQLite among them, lose digits."""
 
 _BITS = 63
-"""Of the integers between, but for the smallest."""
+"""Of what is smaller than that, either way."""
 
 _INFINITY = float("inf")
 _SCALARS = frozenset((str, int, float, bool, type(None)))
@@ -49,7 +49,7 @@ def summarise_params(
             if len(value) <= LONGEST_TEXT and (value.isprintable() or _is_text(value)):
                 continue
         elif kind is int:
-            if value.bit_length() < _BITS:
+            if value.bit_length() <= _BITS:
                 continue
         elif kind is float:
             if value - value == 0.0:  # as no other than a finite one gives
