@@ -81,7 +81,7 @@ def test_a_child_does_not_record_what_its_parent_is_about_to(
     else:
         going_on = GoingOn(monkeypatch, backend, method, after=where == "after")
 
-    leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW)
+    leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW, gone=change == "add")
 
 
 def test_a_child_that_goes_on_leaves_its_parent_the_answer_of_the_server(

@@ -21,10 +21,13 @@ class GoingOn:
         name: The method's.
         after: Whether it forks when the method has come to its end.
         within: Another owner and method, of which the call is a part.
+        child_first: Whether the parent waits for the child instead.
     """
 
-    def __init__(self, monkeypatch, owner, name, *, after=False, within=None):
+    def __init__(self, monkeypatch, owner, name, *, after=False, within=None, child_first=False):
         self.child = None
+        self._first = child_first
+        self._code = None
         self._told, self._tell = os.pipe()
         self._waits = within is None
         inner = getattr(owner, name)
@@ -56,6 +59,8 @@ class GoingOn:
             signal.alarm(PATIENCE)
             os.close(self._tell)
             os.read(self._told, 1)
+        elif self._first:
+            self._code = self._waited_for()
 
     def refuses(self, change):
         """Whether the child is told that the change is its parent's, which came to its end."""
@@ -73,13 +78,16 @@ class GoingOn:
 
     def ended(self):
         """How the child ends that is told to go on."""
+        return self._waited_for() if self._code is None else self._code
+
+    def _waited_for(self):
         os.close(self._tell)
         _, status = os.waitpid(self.child, 0)
         os.close(self._told)
         return os.waitstatus_to_exitcode(status)
 
 
-def leaves_all_well(cache, going_on, change, new):
+def leaves_all_well(cache, going_on, change, new, *, gone=False):
     """Make sure that a child which goes on after its parent leaves what that stored meanwhile.
 
     Args:
@@ -87,10 +95,14 @@ def leaves_all_well(cache, going_on, change, new):
         going_on: Forks in the middle of the change.
         change: Stores a value as ``own``.
         new: The value.
+        gone: Whether the parent then removes it, instead of replacing it.
     """
     going_on.refuses(change)
     assert cache.get("own") == new
-    cache.put(LARGE, "own")
+    if gone:
+        cache.invalidate("own")
+    else:
+        cache.put(LARGE, "own")
     assert going_on.ended() == 0
-    assert cache.get("own") == LARGE
+    assert cache.get("own") == (None if gone else LARGE)
     assert verify_integrity(cache.engine, grace=-1).counts == {}

@@ -126,14 +126,17 @@ def filled(tmp_path, request):
     ],
     indirect=["filled"],
 )
-def test_a_child_does_not_record_what_its_parent_is_about_to(filled, monkeypatch, change):
+@pytest.mark.parametrize("child_first", [False, True], ids=["after it", "before it"])
+def test_a_child_does_not_record_what_its_parent_is_about_to(
+    filled, monkeypatch, change, child_first
+):
     cache, moved = filled
     method, call = RECORDED[change]
     if change not in ("add", "import"):
         cache.put(LARGE, "own")
-    going_on = GoingOn(monkeypatch, cache.engine.backend, method)
+    going_on = GoingOn(monkeypatch, cache.engine.backend, method, child_first=child_first)
 
-    leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW)
+    leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW, gone=change == "add")
 
 
 @pytest.mark.parametrize("filled", ["sqlite"], indirect=True)
@@ -153,4 +156,4 @@ def test_nor_where_it_is_forked_as_the_statement_begins(filled, monkeypatch, cha
         place = {"before": (connections, "transaction")}.get(where, (Transaction, "_begin"))
     going_on = GoingOn(monkeypatch, *place, after=where == "after")
 
-    leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW)
+    leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW, gone=change == "add")
