@@ -84,6 +84,28 @@ def test_a_child_does_not_record_what_its_parent_is_about_to(
     leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW, gone=change == "add")
 
 
+def test_a_connection_that_was_taken_before_a_fork_is_never_the_childs(
+    backend: PostgresBackend,
+) -> None:
+    database: Any = backend._database
+    session = database.take()
+    child = os.fork()
+    if child == 0:
+        try:
+            database.give(session)
+            mine = database.take()
+            database.discard(session)
+            works = mine is not session and database.fetch("SELECT 1") == [(1,)]
+            os._exit(0 if works and database._opened == 2 else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert session.cursor.execute("SELECT 1").fetchone() == (1,)
+    database.give(session)
+
+
 def test_a_child_that_goes_on_leaves_its_parent_the_answer_of_the_server(
     backend: PostgresBackend,
 ) -> None:

@@ -157,8 +157,7 @@ class Database:
 
     def _recover(self, session: Session, error: BaseException, tries_left: int) -> None:
         """Settle a session that met an error; return to try again, raise to give up."""
-        if session.is_parents and isinstance(error, Exception):
-            _abandoned.append(session)
+        if _is_left_to_parent(session) and isinstance(error, Exception):
             raise forks.ForkedError from error
         broken = session.connection.closed
         state = error.sqlstate if isinstance(error, psycopg.Error) else None
@@ -218,8 +217,7 @@ class Database:
 
     def give(self, session: Session) -> None:
         """Take a session back."""
-        if session.is_parents:
-            _abandoned.append(session)
+        if _is_left_to_parent(session):
             return
         session.used_at = time.monotonic()
         self._idle.append(session)
@@ -231,8 +229,7 @@ class Database:
 
     def discard(self, session: Session) -> None:
         """Close a session that is not to be used again."""
-        if session.is_parents:
-            _abandoned.append(session)
+        if _is_left_to_parent(session):
             return
         session.close()
         with self._free:
@@ -381,6 +378,13 @@ def unshare(key: object) -> None:
             _shared[key] = database, users - 1
             return
     database.close()
+
+
+def _is_left_to_parent(session: Session) -> bool:
+    """Whether a session was taken before this process was forked; it is then no more used."""
+    if session.is_parents:
+        _abandoned.append(session)
+    return session.is_parents
 
 
 def _after_fork() -> None:
