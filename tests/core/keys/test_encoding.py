@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cacheness.errors import UnhashableParameterError
 from cacheness.keys.encoding import (
+    CallKeys,
     FunctionKey,
     call_key,
     encode,
@@ -198,6 +199,18 @@ def test_a_name_that_is_no_string_is_refused():
 def test_a_version_without_a_value_is_refused():
     with pytest.raises(UnhashableParameterError, match="'version'.*object"):
         FunctionKey("module:f", "", object())
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"50%": 1}, {"%b": "x", "%": 2.5}, {"b": None, "a%%": True, "%s": "y" * 70}, {}],
+)
+def test_a_name_may_hold_what_a_template_means_something_by(params):
+    whole = b"cacheness 1 params\n" + b"".join(encode_params(params))
+    assert params_key(params) == blake3(whole).digest(16).hex()
+    keys = CallKeys(FunctionKey("f", "", None), params)
+    values = tuple(params[name] for name in keys.names)
+    assert keys.key("d", values) == FunctionKey("f", "", None).key("d", params)
 
 
 def test_names_that_are_equal_strings_share_a_plan():

@@ -13,6 +13,7 @@ import pytest
 
 from cacheness import UnifiedCache, custom_metadata_model
 from cacheness.backends.sqlite_transaction import Transaction
+from cacheness.disk import apart
 
 from .going_on import LARGE, PATIENCE, GoingOn, leaves_all_well
 
@@ -157,3 +158,16 @@ def test_nor_where_it_is_forked_as_the_statement_begins(filled, monkeypatch, cha
     going_on = GoingOn(monkeypatch, *place, after=where == "after")
 
     leaves_all_well(cache, going_on, lambda: call(cache, moved), NEW, gone=change == "add")
+
+
+def test_a_child_that_is_forked_as_a_temporary_file_is_made_has_no_share_in_it(monkeypatch):
+    going_on = GoingOn(monkeypatch, apart, "note", child_first=True)
+
+    def store():
+        with apart.nameless_file() as file:
+            file.write(b"whole")
+            file.seek(0)
+            assert file.read() == b"whole"
+
+    going_on.refuses(store)
+    assert going_on.ended() == 0
