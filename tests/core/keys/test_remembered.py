@@ -14,8 +14,9 @@ from cacheness.keys.encoding import (
     PARAMS_DOMAIN,
     CallKeys,
     FunctionKey,
-    encode_params,
     exact_bytes,
+    params_bytes,
+    params_digest,
     params_key,
 )
 
@@ -55,11 +56,11 @@ def test_whatever_was_asked_for_before_the_key_is_the_one_that_is_made(asked):
     function = FunctionKey("m:f", "", 1)
     calls = {names: CallKeys(function, names) for names in ((), ("a",), ("b",), ("a", "b"))}
     for params in asked + asked:
-        made = blake3(PARAMS_DOMAIN + b"".join(encode_params(params))).digest(KEY_BYTES).hex()
+        made = blake3(PARAMS_DOMAIN + params_bytes(params)).digest(KEY_BYTES).hex()
         assert params_key(params) == made
         keys = calls[tuple(sorted(params))]
         values = tuple(params[name] for name in keys.names)
-        assert keys.key("code", values) == function.key_of("code", encode_params(params))
+        assert keys.key("code", values) == function.rekeyed("code", params_digest(params))
 
 
 def test_remembered_keys_are_those_of_the_code_that_is_asked_about():

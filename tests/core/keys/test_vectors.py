@@ -40,6 +40,7 @@ def _assert_same(made, committed):
         # Of a library's type only if it is the version that the vector was made with.
         if vector["with"] == wanted[vector["value"]]["with"]:
             assert vector == wanted[vector["value"]]
+    assert made["params"] == committed["params"]
     assert made["calls"] == committed["calls"]
 
 

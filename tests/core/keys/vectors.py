@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 
-from cacheness.keys.encoding import call_key, encode, params_key
+from cacheness.keys.encoding import call_key, encode, params_bytes, params_key
 from cacheness.keys.files import FileContent
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -215,6 +215,19 @@ GROUPS = {
 """Vectors of libraries' own types. They hold for the versions of the libraries that keep
 their state the same; numpy's and the standard library's hold for all."""
 
+PARAMS = """
+{}
+{'lr': 0.1, 'step': 3, 'model': 'a'}
+{'aaaaaaaaaa': None, 'b': True, 'a': False}
+{'a': 2**31 - 1, 'b': 2**31, 'c': -(2**31), 'd': -(2**31) - 1, 'e': 10**30}
+{'é': 'é', 'half': '\\ud800', '': ''}
+{'zero': 0.0, 'minus': -0.0, 'inf': float('inf')}
+{'x': float('nan'), 'y': 1}
+{'x': 'y' * 1011}
+{'x': 'y' * 1012}
+{'x': b'bytes', 'y': 1}
+"""
+
 CALLS = [
     ("module:function", "", None, "", {}),
     ("module:function", "", 1, "ab" * 16, {"x": 1, "y": "a"}),
@@ -236,8 +249,9 @@ def make(groups) -> dict[str, list[dict[str, object]]]:
             if all(importlib.util.find_spec(name) for name in needs):
                 scope |= _modules(needs)
                 values += [_vector(line, needs, scope) for line in text.split("\n") if line]
+    params = [_params(line, scope) for line in PARAMS.split("\n") if line]
     calls = [{"call": list(call), "key": call_key(*call)} for call in CALLS]
-    return {"values": values, "calls": calls}
+    return {"values": values, "params": params, "calls": calls}
 
 
 def _modules(needs: tuple[str, ...]) -> dict[str, object]:
@@ -271,6 +285,11 @@ def _vector(text: str, needs: tuple[str, ...], scope: dict[str, object]) -> dict
         "encoding": encoding.hex(),
         "key": params_key({"x": value}),
     }
+
+
+def _params(text: str, scope: dict[str, object]) -> dict[str, object]:
+    params = eval(text, scope)
+    return {"params": text, "bytes": params_bytes(params).hex(), "key": params_key(params)}
 
 
 def _write() -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from marshal import dumps
-from operator import itemgetter
 from struct import Struct
 
 from blake3 import blake3
@@ -13,7 +12,7 @@ from cacheness.errors import UnhashableParameterError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any, TypeAlias
 
     Plan: TypeAlias = tuple[tuple[str, bytes], ...]
@@ -29,6 +28,7 @@ __all__ = [
     "encode_params",
     "exact_bytes",
     "named",
+    "params_bytes",
     "params_digest",
     "params_key",
     "part_digests",
@@ -38,7 +38,8 @@ PARAMS_DOMAIN = b"cacheness 1 params\n"
 CALL_DOMAIN = b"cacheness 1 call\n"
 
 LONGEST_BODY = 1024
-"""A longer body is replaced by its digest, so that encodings stay small at any depth."""
+"""A longer body is replaced by its digest, so that encodings stay small at any depth; and a
+longer short form by the long one."""
 
 _LONG_TEXT = 1 << 20
 """Of a longer text no copy in UTF-8 is made as a whole."""
@@ -53,10 +54,9 @@ _WITHOUT_REFERENCES = 2
 """The last version of `marshal` whose bytes depend on the value alone, and not on how often
 something refers to it."""
 _MOST_KNOWN = 1024
-_LONGEST_KNOWN = 512
 _MOST_PLANS = 1024
 _PLANS: dict[tuple[str, ...], Plan] = {}
-_TEMPLATES: dict[tuple[str, ...], tuple[Callable[[Any], Iterable[Any]], bytes]] = {}
+_ORDERS: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 _STR_HEADS = [b"s%d:" % length for length in range(64)]
 _INT_HEADS = [b"i%d:" % length for length in range(64)]
@@ -93,9 +93,8 @@ class Memo(dict[int, "tuple[object, bytes]"]):
 def params_key(params: Mapping[str, object]) -> str:
     """[hot] The key of a mapping of parameters: 32 hex characters.
 
-    Keys of scalars that were asked for lately are remembered, which takes 1 µs for three;
-    the others are made in one pass, without an object per parameter but its bytes, in 3 µs,
-    of which blake3 takes 0.5.
+    Keys of scalars that were asked for lately are remembered, which takes 1 µs for three. Of
+    the others the bytes by which they are remembered are, in order, those that are hashed.
 
     Raises:
         UnhashableParameterError: A parameter has no stable fingerprint.
@@ -109,57 +108,68 @@ def params_key(params: Mapping[str, object]) -> str:
     key = _known.get(exact)
     if key is None:
         names = tuple(params)
-        values_of, template = _TEMPLATES.get(names) or _params_template(names)
-        whole = template % tuple(_scalars(values_of(params)))
-        key = blake3(whole).digest(KEY_BYTES).hex()
-        _remember(_known, exact, key)
+        if (
+            names != (_ORDERS.get(names) or _order(names))
+            or len(exact) > LONGEST_BODY
+            or ((0x7F in exact or 0xFF in exact) and _has_no_short_form(params))
+        ):
+            key = _hashed(params)
+            _remember(_known, exact, key)
+        else:
+            # As there: they are the short form already.
+            key = blake3(PARAMS_DOMAIN + exact).hexdigest(KEY_BYTES)
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[exact] = key
     return key
 
 
 def _hashed(params: Mapping[str, object]) -> str:
-    return blake3(PARAMS_DOMAIN + b"".join(encode_params(params))).digest(KEY_BYTES).hex()
+    return blake3(PARAMS_DOMAIN + params_bytes(params)).hexdigest(KEY_BYTES)
 
 
-def _params_template(names: tuple[str, ...]) -> tuple[Callable[[Any], Iterable[Any]], bytes]:
-    """What takes the values out of a dict with these names, in order, and where they go."""
-    plan = _plan(names)
-    ordered = tuple(name for name, _ in plan)
-    # A getter of one name gives no tuple, and of none there is not any.
-    values_of = dict.values if ordered == names else itemgetter(*ordered)
-    made = values_of, _template(PARAMS_DOMAIN, plan)
-    if len(_TEMPLATES) >= _MOST_PLANS:
-        _TEMPLATES.clear()
-    _TEMPLATES[names] = made
-    return made
+def params_bytes(params: Mapping[str, object], pieces: list[bytes] | None = None) -> bytes:
+    """The canonical bytes of parameters: the short form where there is one, else the long.
+
+    Args:
+        params: The parameters.
+        pieces: What `encode_params` gave for them, where it is at hand.
+
+    Raises:
+        UnhashableParameterError: A parameter has no stable fingerprint.
+    """
+    short = _short_form(params)
+    return b"".join(pieces or encode_params(params)) if short is None else short
 
 
-def _template(head: bytes, plan: Plan) -> bytes:
-    """The encoding of parameters, with ``%b`` for the value of each."""
-    names = [name.replace(b"%", b"%%") + b"%b" for _, name in plan]
-    return head.replace(b"%", b"%%") + b"".join(names)
+def _short_form(params: Mapping[str, object]) -> bytes | None:
+    """What C makes of scalars, in a quarter of the time that their long form takes.
+
+    Its bytes are those of the second version of `marshal`, which docs/KEYS.md spells out. None
+    begins like an encoded name.
+    """
+    names = tuple(params)
+    if not SCALARS.issuperset(map(type, params.values())) or _has_no_short_form(params):
+        return None
+    order = _ORDERS.get(names) or _order(names)
+    short = dumps({str(name): params[name] for name in order}, _WITHOUT_REFERENCES)
+    return short if len(short) <= LONGEST_BODY else None
 
 
-def _scalars(values: Iterable[Any]) -> list[bytes]:
-    """[hot] As `encode`, of each of some values of the types in `SCALARS`."""
-    encoded: list[bytes] = []
-    add = encoded.append
-    for value in values:
-        kind = type(value)
-        if kind is str:
-            size = len(value)
-            if size < 64 and value.isascii():
-                add(_STR_HEADS[size] + value.encode())
-            else:
-                add(encode(value))
-        elif kind is int:
-            raw = b"%x" % value
-            size = len(raw)
-            add(_INT_HEADS[size] + raw if size < 64 else _sized(b"i", raw))
-        elif kind is float:
-            add(b"d8:" + _float_bytes(value) if value == value else _NAN)
-        else:
-            add(_CONSTANTS[value])
-    return encoded
+def _has_no_short_form(params: Mapping[str, Any]) -> bool:
+    """Whether one of these scalars is a NaN, which has many bit patterns, or a long text."""
+    return any(
+        value != value or (type(value) is str and len(value) > LONGEST_BODY)
+        for value in params.values()
+    )
+
+
+def _order(names: tuple[str, ...]) -> tuple[str, ...]:
+    order = tuple(name for name, _ in _plan(names))
+    if len(_ORDERS) >= _MOST_PLANS:
+        _ORDERS.clear()
+    _ORDERS[names] = order
+    return order
 
 
 _known: dict[bytes, str] = {}
@@ -168,7 +178,7 @@ _known: dict[bytes, str] = {}
 
 def _remember(known: dict[bytes, str], named: bytes, key: str) -> None:
     """Keep a key, unless it was made of something long; threads at worst keep one more."""
-    if len(named) <= _LONGEST_KNOWN:
+    if len(named) <= LONGEST_BODY:
         if len(known) >= _MOST_KNOWN:
             known.clear()
         known[named] = key
@@ -189,8 +199,8 @@ class FunctionKey:
     """Makes the keys of one function's calls.
 
     `key` is all that a hit needs. Who wants the digests of the parts as well, without
-    a second pass over large arguments, takes `encode_params`, then `key_of`, then
-    `part_digests` and `params_digest` with the same pieces.
+    a second pass over large arguments, takes `encode_params`, and then `part_digests` and
+    `params_digest` with the same pieces.
 
     The parameters are hashed apart from the code, so that `rekeyed` can name a call again
     after an edit by their digest alone; that takes 0.45 µs more than one hash of both.
@@ -213,17 +223,12 @@ class FunctionKey:
         Raises:
             UnhashableParameterError: An argument has no stable fingerprint.
         """
-        return self.key_of(code_digest, encode_params(params))
-
-    def key_of(self, code_digest: str, pieces: Iterable[bytes]) -> str:
-        """The same from what `encode_params` gave."""
-        params = blake3(b"".join(pieces)).digest()
-        return blake3(self.head(code_digest) + params).digest(KEY_BYTES).hex()
+        return self.rekeyed(code_digest, params_digest(params))
 
     def rekeyed(self, code_digest: str, params_digest: str) -> str:
         """The same from what `params_digest` gave."""
         params = bytes.fromhex(params_digest)
-        return blake3(self.head(code_digest) + params).digest(KEY_BYTES).hex()
+        return blake3(self.head(code_digest) + params).hexdigest(KEY_BYTES)
 
     def head(self, code_digest: str) -> bytes:
         """What comes before the parameters in the encoding of a call."""
@@ -238,13 +243,11 @@ class CallKeys:
         names: The parameters that count.
     """
 
-    __slots__ = ("_current", "_of", "_template", "names")
+    __slots__ = ("_current", "_of", "names")
 
     def __init__(self, of: FunctionKey, names: Iterable[str]) -> None:
-        plan = _plan(tuple(names))
-        self.names = tuple(name for name, _ in plan)
+        self.names = _order(tuple(names))
         """The order in which `key` takes the values."""
-        self._template = _template(b"", plan)
         self._of = of
         # In one tuple, so that no thread takes the head of another digest than it has.
         self._current: tuple[str | None, bytes, dict[bytes, str]] = (None, b"", {})
@@ -262,34 +265,27 @@ class CallKeys:
             head, known = self._of.head(code_digest), {}
             self._current = (code_digest, head, known)
         if not SCALARS.issuperset(map(type, values)):
-            return self._hashed(head, self._encoded(values))
+            return self._hashed(head, values)
         named = exact_bytes(values)
         key = known.get(named)
         if key is None:
-            key = self._hashed(head, _scalars(values))
+            key = self._hashed(head, values)
             _remember(known, named, key)
         return key
 
-    def _encoded(self, values: tuple[Any, ...]) -> list[bytes]:
-        try:
-            return [encode(value) for value in values]
-        except (Unstable, RecursionError):
-            # Raises the error that names the parameter.
-            encode_params(dict(zip(self.names, values, strict=True)))
-            raise
-
-    def _hashed(self, head: bytes, encoded: list[bytes]) -> str:
+    def _hashed(self, head: bytes, values: tuple[Any, ...]) -> str:
         """[hot] The key of arguments that were not seen lately."""
-        params = blake3(self._template % tuple(encoded)).digest()
-        return blake3(head + params).digest(KEY_BYTES).hex()
+        params = params_bytes(dict(zip(self.names, values, strict=True)))
+        return blake3(head + blake3(params).digest()).hexdigest(KEY_BYTES)
 
 
-def params_digest(pieces: Iterable[bytes]) -> str:
-    """The digest of what `encode_params` gave, by which a call is named again: 64 hex characters.
+def params_digest(params: Mapping[str, object], pieces: list[bytes] | None = None) -> str:
+    """The digest of parameters, by which a call is named again: 64 hex characters.
 
-    Tells no more about the parameters than the key does.
+    Tells no more about the parameters than the key does. The arguments are those of
+    `params_bytes`.
     """
-    return blake3(b"".join(pieces)).hexdigest()
+    return blake3(params_bytes(params, pieces)).hexdigest()
 
 
 def part_digests(params: Mapping[str, object], pieces: list[bytes] | None = None) -> dict[str, str]:

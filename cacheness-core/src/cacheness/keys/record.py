@@ -58,7 +58,7 @@ def record(
     recorded = RecordedParams(params)
     recorded.digest = digest
     recorded.summary = summarise_params(params, secret, digests)
-    parts: dict[str, Any] = {"params": params_digest(pieces)}
+    parts: dict[str, Any] = {"params": params_digest(params, pieces)}
     recorded.parts = parts
     if digests:
         parts["arguments"] = digests
