@@ -199,7 +199,8 @@ def test_a_child_commits_nothing_that_its_parent_is_about_to(cache):
     cache.put([0], "a")
     statement = "UPDATE entries SET prefix = 'changed' RETURNING prefix"
 
-    assert connections_of(cache)._run(statement, (), outcome) == [("changed",)]
+    connections = connections_of(cache)
+    assert connections._run(connections.mine(), statement, (), outcome) == [("changed",)]
     assert connections_of(cache).rows("SELECT prefix FROM entries") == [("changed",)]
 
 
@@ -221,8 +222,9 @@ def test_a_child_lets_go_of_what_an_interrupt_came_through(cache):
 
     kept = []
     cache.put([0], "a")
+    connections = connections_of(cache)
     with pytest.raises(KeyboardInterrupt):
-        connections_of(cache)._run("SELECT 1 UNION SELECT 2", (), outcome)
+        connections._run(connections.mine(), "SELECT 1 UNION SELECT 2", (), outcome)
 
     assert forked(lambda: open_files(cache)) == []
     assert kept[0].fetchone() == (1,)

@@ -214,7 +214,7 @@ def test_a_descriptor_that_is_another_files_now_is_never_trusted(backend, tmp_pa
     backend.find_plain("key")
     watch = backend._connections.watch()
     with open(tmp_path / "other", "rb") as file:
-        backend._connections.local.watch.descriptor = file.fileno()
+        backend._connections.local.held.watch.descriptor = file.fileno()
         before = backend.find_plain("key")
         with contextlib.closing(open_backend(tmp_path)) as another:
             another.delete_entry("key")

@@ -72,17 +72,17 @@ def put_entries(
     connections: Connections, namespace: str, entries: Iterable[Entry | PlainEntry]
 ) -> list[Entry]:
     """Put all of them; give what they displaced."""
-    local = connections.mine()  # whose connection is closed in a child that is forked from here on
+    held = connections.mine()  # whose connection is closed in a child that is forked from here on
     typed: list[Entry] = []
     rows = map(_row, _own(entries, typed))
     # Most batches are whole before others have to wait for them.
     first = list(islice(rows, _AT_ONCE))
-    displaced = local.displaced
+    displaced = held.displaced
     mark = len(displaced)
     number = 0
     try:
         with connections.transaction() as execute:
-            many = local.connection.executemany
+            many = held.connection.executemany
             for names, alike in groupby(chain(first, rows), lambda row: row[0]):
                 number += many(put_statement(names), (values for _, values in alike)).rowcount
             if typed:

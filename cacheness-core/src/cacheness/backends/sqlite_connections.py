@@ -15,7 +15,7 @@ from cacheness.backends.sqlite_compiling import in_one_transaction, tell
 from cacheness.backends.sqlite_held import Held, close_all
 from cacheness.backends.sqlite_opening import Opener
 from cacheness.backends.sqlite_schema import SCHEMA_VERSION, NewerSchemaError, check_version
-from cacheness.backends.statements import is_pausing, statements_of_this_thread
+from cacheness.backends.statements import pausing, statements_of_this_thread
 from cacheness.errors import BackendUnavailableError, CacheClosedError, ConfigError
 from cacheness.forks import renew_in_child
 
@@ -70,7 +70,7 @@ class Connections:
         """The fields that are known to have an index, see `sqlite_indexes`."""
         self._pages_left = _FIRST_PAGES
         self.local: Any = _local()
-        """This thread's ``connection`` with what belongs to it, see `connect`."""
+        """This thread's ``held``, once it has a connection."""
         self._lock = RLock()
         self._connections: dict[int, Held] = {}
         self._ended: list[int] = []
@@ -87,28 +87,25 @@ class Connections:
         finaliser may read the cache between the two calls on one; making one for each
         read costs 1.8 µs of 8.
         """
-        local = self.local
         try:
-            inside = local.inside
+            held: Held = self.local.held
         except AttributeError:
-            local = self.connect()
-            inside = local.inside
-        cursors = local.cursors
+            held = self.connect()
+        inside, cursors = held.inside, held.cursors
         outside = inside.depth and self._end_deserted()
         try:
             inside.depth = outside + 1
-            if is_pausing():
+            if pausing.thread:
                 inside.wait()
-            cursor = cursors.pop() if cursors else local.connection.cursor()
+            cursor = cursors.pop() if cursors else held.connection.cursor()
             try:
                 row = cursor.execute(statement, values).fetchone()
             except sqlite3.Error:
                 cursor.close()  # else it would keep the connection after a fork
                 raise
         except sqlite3.Error as error:
-            connection = local.connection
             row = self.retried(
-                error, connection, lambda one: one.execute(statement, values).fetchone()
+                error, held.connection, lambda one: one.execute(statement, values).fetchone()
             )
         else:
             cursors.append(cursor)
@@ -121,7 +118,7 @@ class Connections:
 
         Where it changes something, ``pages`` says how many pages of the file, roughly.
         """
-        rows: list[Any] = self._run(statement, values, sqlite3.Cursor.fetchall)
+        rows: list[Any] = self._run(self.mine(), statement, values, sqlite3.Cursor.fetchall)
         self.wrote(pages)
         return rows
 
@@ -129,7 +126,11 @@ class Connections:
         self, statement: str, values: Row, pages: int = 2, *, blob: str | None = None
     ) -> int:
         """[hot] Change rows by one statement, a transaction of its own; give their number."""
-        changed: int = self._run(statement, values, _ROWCOUNT, blob)
+        try:
+            held: Held = self.local.held
+        except AttributeError:
+            held = self.connect()
+        changed: int = self._run(held, statement, values, _ROWCOUNT, blob)
         self._pages_left -= pages  # as `wrote`
         if self._pages_left < 0:
             self._look_after_log()
@@ -151,13 +152,14 @@ class Connections:
             The columns that it handed to ``displaced`` of the row that was there.
         """
         try:
-            displaced = self.local.displaced
+            held: Held = self.local.held
         except AttributeError:
-            displaced = self.connect().displaced
+            held = self.connect()
+        displaced = held.displaced
         mark = len(displaced)
         handed: Row | None = None
         try:
-            self._run(statement, values, _ROWCOUNT, blob)
+            self._run(held, statement, values, _ROWCOUNT, blob)
         finally:
             if len(displaced) != mark:
                 # The last, where the statement had to be tried again.
@@ -170,45 +172,39 @@ class Connections:
 
     def _run(
         self,
+        held: Held,
         statement: str,
         values: Row,
         outcome: Callable[[sqlite3.Cursor], Any],
         blob: str | None = None,
     ) -> Any:
-        """[hot] What becomes of one statement, on a cursor of this thread, as in `row`.
+        """[hot] What becomes of one statement, on a cursor of this thread's, as in `row`.
 
         Raises:
             ForkedError: A child goes on with what its parent began, whose ``blob`` it is. One
                 that is forked later finds the connection closed.
         """
-        local = self.local
-        try:
-            inside = local.inside
-        except AttributeError:
-            local = self.connect()
-            inside = local.inside
-        cursors = local.cursors
+        inside, cursors = held.inside, held.cursors
         outside = inside.depth and self._end_deserted()
         try:
             inside.depth = outside + 1
-            if is_pausing():
+            if pausing.thread:
                 inside.wait()
             if blob is not None:
                 from cacheness.disk.unrecorded import check_own
 
                 check_own(blob)
-            cursor = cursors.pop() if cursors else local.connection.cursor()
+            cursor = cursors.pop() if cursors else held.connection.cursor()
             try:
                 given = outcome(cursor.execute(statement, values))
             except sqlite3.Error:
                 cursor.close()
                 raise
         except sqlite3.Error as error:
-            connection = local.connection
             reads = statement.startswith(("SELECT", "PRAGMA"))
             given = self.retried(
                 error,
-                connection,
+                held.connection,
                 lambda one: outcome(one.execute(statement, values)),
                 begin="BEGIN" if reads else "BEGIN IMMEDIATE",
             )
@@ -241,27 +237,27 @@ class Connections:
     def watched(self) -> ChangeWatch:
         """What watches this thread's connection."""
         try:
-            watch: ChangeWatch = self.local.watch
+            watch: ChangeWatch | None = self.local.held.watch
         except AttributeError:
-            watch = self.watch()
-        return watch
+            watch = None
+        return watch or self.watch()
 
     def watch(self) -> ChangeWatch:
-        """Have this thread's connection watched anew: it is ``local.watch`` from then on."""
+        """Have this thread's connection watched anew."""
         from cacheness.backends.sqlite_token import ChangeWatch
 
-        local = self.mine()
+        held = self.mine()
         self.rows("SELECT 1 FROM entries LIMIT 1")  # opens the index of the log
         # Without WAL there is no index of it that could tell.
-        is_plain = type(local.connection) is sqlite3.Connection
-        identity = local.identity if self.journal == "wal" and is_plain else None
+        is_plain = type(held.connection) is sqlite3.Connection
+        identity = held.identity if self.journal == "wal" and is_plain else None
 
         def ask() -> object:
             (version,) = self.row("PRAGMA data_version", ())
-            return version if is_plain else (getattr(local.connection, "openings", 0), version)
+            return version if is_plain else (getattr(held.connection, "openings", 0), version)
 
         watch = ChangeWatch(self.path, identity, ask)
-        local.watch = watch
+        held.watch = watch
         return watch
 
     def may_begin(self) -> bool:
@@ -327,8 +323,8 @@ class Connections:
 
     def tell(self, pragma: str) -> list[Any]:
         """The rows of a PRAGMA that can't be part of a transaction, and reads no table."""
-        local = self.mine()
-        inside, connection = local.inside, local.connection
+        held = self.mine()
+        inside, connection = held.inside, held.connection
         outside = inside.depth
         try:
             inside.enter()
@@ -361,36 +357,37 @@ class Connections:
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
-        connection: sqlite3.Connection = self.mine().connection
-        return connection
+        return self.mine().connection
 
-    def mine(self) -> Any:
-        """This thread's connection with what belongs to it, see `connect`.
+    def mine(self) -> Held:
+        """This thread's connection with what belongs to it.
 
         Whoever needs it twice keeps it: another thread may close the cache in between, and
-        then this object has no connection any more.
+        then there is none any more.
         """
-        local = self.local
-        return local if hasattr(local, "connection") else self.connect()
+        try:
+            held: Held = self.local.held
+        except AttributeError:
+            held = self.connect()
+        return held
 
     def function(self, name: str, arguments: int, function: Callable[..., Any]) -> None:
         """Have this thread's statements know a function, which gives the same for the same."""
-        local = self.mine()
-        if hasattr(local, name):
+        held = self.mine()
+        if name in held.functions:
             return
         from cacheness.backends.sqlite_functions import callable_by_sql
 
         called = callable_by_sql(function)
         try:
-            local.connection.create_function(name, arguments, called, deterministic=True)
+            held.connection.create_function(name, arguments, called, deterministic=True)
         except sqlite3.Error as error:
             raise self.failure(error) from error
-        setattr(local, name, True)
+        held.functions.add(name)
 
-    def connect(self) -> Any:
+    def connect(self) -> Held:
         """Open this thread's connection; give what `mine` does."""
         inside = statements_of_this_thread()
-        displaced: list[object] = []
         outside = inside.depth
         try:
             inside.enter()
@@ -400,22 +397,24 @@ class Connections:
                 local = self.local  # which a close replaces
                 before = self._opener.identity()
                 self._check_inherited(before)
+                displaced: list[Any] = []
                 connection = self._opener.open(displaced)
-                identity = before or self._opener.identity()
-                cursors = [] if type(connection) is sqlite3.Connection else _unkept()
+                held = Held(connection, inside, displaced)
+                held.identity = before or self._opener.identity()
+                if type(connection) is not sqlite3.Connection:
+                    held.cursors = _unkept()
                 self._close_those_of_ended_threads()
-                self._connections[id(connection)] = Held(connection, inside, cursors)
+                self._connections[id(connection)] = held
                 self._opener.begun.clear()
         except sqlite3.Error as error:
             raise self.failure(error) from error
         finally:
             inside.depth = outside
-        local.displaced, local.identity = displaced, identity
-        local.connection, local.inside, local.cursors = connection, inside, cursors
+        local.held = held
         # Goes with the thread, which says that its connection is nobody's any more.
         local.thread = _Thread()
         finalize(local.thread, self._ended.append, id(connection)).atexit = False
-        return local
+        return held
 
     def open(self) -> sqlite3.Connection:
         """A connection that is the caller's, who closes it and then has it forgotten.
@@ -427,7 +426,7 @@ class Connections:
                 connection = self._opener.open([])
             except sqlite3.Error as error:
                 raise self.failure(error) from error
-            self._connections[id(connection)] = Held(connection, statements_of_this_thread(), [])
+            self._connections[id(connection)] = Held(connection, statements_of_this_thread())
             self._opener.begun.clear()
         return connection
 
@@ -454,7 +453,7 @@ class Connections:
         """In a child: close the parent's connections; each thread opens its own."""
         self._finalizer.detach()
         local, mine = self.local, statements_of_this_thread()
-        begun = (Held(one, mine, []) for opened in self._opener.begun for one in opened)
+        begun = (Held(one, mine) for opened in self._opener.begun for one in opened)
         inherited = [*self._connections.values(), *begun]
         self.local, self._connections, self._lock = _local(), {}, RLock()
         self._ended, self._opener.begun = [], []
@@ -463,8 +462,9 @@ class Connections:
             return
         from cacheness.backends.sqlite_inherited import close_inherited
 
-        if hasattr(local, "watch"):
-            local.watch.descriptor = None  # another file may get the number
+        held: Held | None = getattr(local, "held", None)
+        if held is not None and held.watch is not None:
+            held.watch.descriptor = None  # another file may get the number
         close_inherited(self.path, inherited)
 
     def _check_inherited(self, identity: tuple[int, int] | None) -> None:

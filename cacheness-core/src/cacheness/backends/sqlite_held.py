@@ -12,7 +12,10 @@ from cacheness.backends.statements import Alone, let_parent_go_on, statements_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from types import FrameType
+    from typing import Any
 
+    from cacheness.backends.sqlite_token import ChangeWatch
     from cacheness.backends.statements import Statements
 
 __all__ = ["Held", "close_all"]
@@ -22,16 +25,41 @@ _left: list[tuple[str, Held]] = []
 
 
 class Held:
-    """A connection, the mark of its thread, and the cursors of it that are not in use."""
+    """A connection with what belongs to it and to its thread.
 
-    __slots__ = ("connection", "cursors", "inside")
+    Args:
+        connection: The connection.
+        inside: The mark of its thread.
+        displaced: What its function ``displaced`` appends to, see `sqlite_rows.put_statement`.
+    """
+
+    __slots__ = (
+        "connection",
+        "cursors",
+        "displaced",
+        "functions",
+        "identity",
+        "inside",
+        "owner",
+        "watch",
+    )
 
     def __init__(
-        self, connection: sqlite3.Connection, inside: Statements, cursors: list[sqlite3.Cursor]
+        self, connection: sqlite3.Connection, inside: Statements, displaced: list[Any] | None = None
     ) -> None:
         self.connection = connection
         self.inside = inside
-        self.cursors = cursors
+        self.displaced: list[Any] = [] if displaced is None else displaced
+        self.cursors: list[sqlite3.Cursor] = []
+        """Those that are not in use."""
+        self.identity: tuple[int, int] | None = None
+        """The device and inode of the file when it was opened, if known."""
+        self.watch: ChangeWatch | None = None
+        """What tells of the commits of others, once it is asked."""
+        self.owner: FrameType | None = None
+        """Whose transaction is open, see `sqlite_transaction`."""
+        self.functions: set[str] = set()
+        """The functions that its statements were made to know."""
 
 
 def close_all(path: str, connections: dict[int, Held]) -> None:

@@ -69,7 +69,7 @@ class KeptRows:
             self._rest -= 1
             return self._select(cache_key)
         try:
-            header = header_of(self._connections.local.watch.descriptor)
+            header = header_of(self._connections.local.held.watch.descriptor)
         except (AttributeError, TypeError, OSError):
             return self._begin(cache_key)
         seen, rows = self._state
@@ -97,7 +97,7 @@ class KeptRows:
 
     def _keep(self, header: bytes, cache_key: str, row: PlainPayload) -> None:
         try:
-            if self._connections.local.connection.in_transaction:
+            if self._connections.local.held.connection.in_transaction:
                 return  # nobody else may see it yet, or ever
         except (AttributeError, sqlite3.ProgrammingError):
             return  # closed by another thread, meanwhile

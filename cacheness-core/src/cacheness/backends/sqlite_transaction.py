@@ -13,7 +13,6 @@ from cacheness.backends.statements import statements_of_this_thread
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any
 
     from cacheness.backends.sqlite_connections import Connections, Execute
     from cacheness.backends.sqlite_turns import Turns
@@ -30,8 +29,8 @@ def end_deserted(connections: Connections) -> int:
     signal handler, say, has only come in between.
     """
     inside = statements_of_this_thread()
-    local = connections.mine()
-    owner: FrameType | None = getattr(local, "owner", None)
+    held = connections.mine()
+    owner = held.owner
     if owner is None:
         return inside.depth
     frame: FrameType | None = sys._getframe()
@@ -41,14 +40,14 @@ def end_deserted(connections: Connections) -> int:
         frame = frame.f_back
     try:
         try:
-            if local.connection.in_transaction:
-                local.connection.execute("ROLLBACK")
+            if held.connection.in_transaction:
+                held.connection.execute("ROLLBACK")
         finally:
-            local.connection.setlimit(LENGTH, NONE)
+            held.connection.setlimit(LENGTH, NONE)
     except sqlite3.ProgrammingError:
         pass  # closed by another thread, which rolled it back
     finally:
-        local.owner = None
+        held.owner = None
         inside.depth -= 1
     return inside.depth
 
@@ -56,7 +55,7 @@ def end_deserted(connections: Connections) -> int:
 class Transaction:
     """``BEGIN IMMEDIATE`` to ``COMMIT``, rolled back where the body raises."""
 
-    __slots__ = ("_connection", "_inside", "_local", "_of", "_outside", "_pages", "_timeout")
+    __slots__ = ("_connection", "_held", "_inside", "_of", "_outside", "_pages", "_timeout")
 
     def __init__(self, of: Connections, pages: int, timeout: float) -> None:
         self._of = of
@@ -64,9 +63,8 @@ class Transaction:
         self._timeout = timeout
 
     def __enter__(self) -> Execute:
-        self._local: Any = self._of.mine()
-        connection: sqlite3.Connection = self._local.connection
-        self._connection = connection
+        self._held = self._of.mine()
+        self._connection = self._held.connection
         self._inside = statements_of_this_thread()
         self._outside = self._inside.depth and end_deserted(self._of)
         within = True  # a signal handler may be, and has not begun that one
@@ -77,7 +75,7 @@ class Transaction:
                 self._begin(self._connection)
             except sqlite3.Error as error:
                 self._of.retried(error, self._connection, self._begin, timeout=self._timeout)
-            self._local.owner = sys._getframe(1)
+            self._held.owner = sys._getframe(1)
         except BaseException:
             self._undo(within)
             raise
@@ -110,7 +108,7 @@ class Transaction:
                 except sqlite3.ProgrammingError:
                     pass  # closed, in a child that was forked in between
         finally:
-            self._local.owner = None
+            self._held.owner = None
             self._inside.depth = self._outside
         if failed is not None:
             raise self._of.failure(failed) from failed
@@ -121,7 +119,7 @@ class Transaction:
         """Leave nothing of a beginning that failed, or that was interrupted."""
         try:
             if not within:
-                self._local.owner = None
+                self._held.owner = None
                 self._connection.setlimit(LENGTH, ANY)
                 try:
                     if self._connection.in_transaction:

@@ -19,6 +19,7 @@ __all__ = [
     "Statements",
     "is_waited_for",
     "let_parent_go_on",
+    "pausing",
     "statements_of_this_thread",
     "was_inside",
 ]
@@ -53,19 +54,27 @@ class Statements:
         mark that stayed would have every fork and every close wait for its thread.
         """
         self.depth += 1
-        if _alone:
+        if pausing.thread:
             self.wait()
 
     def wait(self) -> None:
         """Let a fork or a close go first, unless this thread is inside another statement."""
-        while _alone not in (0, get_ident()) and self.depth == 1:
+        while pausing.thread not in (0, get_ident()) and self.depth == 1:
             self.depth = 0
             sleep(_PAUSE)
             self.depth = 1
 
 
-_alone = 0
-"""The thread that has the others pause, or 0."""
+class _Pausing:
+    __slots__ = ("thread",)
+
+    thread: int
+
+
+pausing = _Pausing()
+"""Its ``thread`` is the one that has the others pause, or 0: who begins a statement looks at it,
+which costs less than a call."""
+pausing.thread = 0
 _turn = allocate_lock()
 """Held by that thread."""
 _mine = _local()
@@ -83,11 +92,6 @@ def statements_of_this_thread() -> Statements:
     return mark
 
 
-def is_pausing() -> bool:
-    """[hot] Whether a thread wants to be alone."""
-    return _alone != 0
-
-
 class Alone:
     """A context in which no other thread is inside a statement, if they come to an end in time.
 
@@ -99,14 +103,13 @@ class Alone:
     """The marks of the threads that came to no end in time."""
 
     def __enter__(self) -> None:
-        global _alone
         me = get_ident()
-        self._outer = me if _alone == me else 0
+        self._outer = me if pausing.thread == me else 0
         # In a child that was forked in between, it is not the one of that name any more.
         self._turn = None if self._outer else _turn
         if self._turn is not None and not self._turn.acquire(timeout=_LONGEST_WAIT):
             self._turn = None
-        _alone = me
+        pausing.thread = me
         mine = statements_of_this_thread()
         deadline = monotonic() + _LONGEST_WAIT
         while True:
@@ -116,8 +119,7 @@ class Alone:
             sleep(_PAUSE)
 
     def __exit__(self, *exception: object) -> None:
-        global _alone
-        _alone = self._outer
+        pausing.thread = self._outer
         if self._turn is not None:
             self._turn.release()
 
@@ -184,8 +186,8 @@ def _wait_for_child(reading: int, writing: int) -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _alone, _turn
-    _alone, _turn = 0, allocate_lock()
+    global _turn
+    pausing.thread, _turn = 0, allocate_lock()
     mine = statements_of_this_thread()
     _threads.clear()
     _threads.add(mine)
