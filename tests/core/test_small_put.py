@@ -228,6 +228,43 @@ def test_a_handler_that_comes_later_is_asked_and_one_that_goes_is_not(tmp_path):
         assert handler_of("c") == "json"
 
 
+@pytest.mark.parametrize(("by_type", "asked"), [(True, 1), (False, 5)])
+def test_a_handler_that_decides_by_type_is_asked_once_for_each(tmp_path, by_type, asked):
+    of = []
+
+    class PointHandler(Handler):
+        name = "points"
+        data_only = True
+        decides_by_type = by_type
+
+        def can_handle(self, obj):
+            of.append(obj)
+            return type(obj) is complex
+
+        def dumps_plain(self, obj):
+            return str(obj).encode()
+
+        def loads(self, buffer, metadata, context):
+            return complex(bytes(buffer).decode())
+
+    register_handler(PointHandler, priority=1000)
+    try:
+        with UnifiedCache(tmp_path) as cache:
+            for number in range(2):  # has a look at the disk
+                cache.put(number * 1j, "first")
+            of.clear()
+            plain = cache.engine.writer.small.plain_entry
+            cache.engine.writer.small._recipes.clear()
+            made = [plain("key", number * 1j, None, None) for number in range(5)]
+
+            assert all(one is not None and one.handler == "points" for one in made)
+            assert len(of) == asked
+            assert plain("key", 1.5, None, None) is None
+            assert cache.get("first") == 1j
+    finally:
+        unregister_handler("points")
+
+
 @pytest.mark.parametrize("options", [{}, {"json": {"any": 1}}])
 def test_a_handler_that_is_given_options_goes_the_long_way(tmp_path, options):
     with UnifiedCache(tmp_path, handler_options=options) as cache:

@@ -140,8 +140,12 @@ class UnifiedCache(ManyEntries):
             BackendUnavailableError: The store can't be written at the moment.
             TypeError: The entry is named by nothing, or by more than one thing.
         """
-        named = entry_name(cache_key, params, fields)
-        key = checked_key(cache_key) if named is None else params_key(named)
+        named: Mapping[str, object] | None = fields
+        if cache_key is None and params is None and fields and RESERVED.isdisjoint(fields):
+            key = params_key(fields)
+        else:
+            named = entry_name(cache_key, params, fields)
+            key = self._key(cache_key, named)
         if (
             not (prefix or description or tags or pin or secret)
             and ttl_seconds is UNSET
@@ -150,7 +154,7 @@ class UnifiedCache(ManyEntries):
             and handler is None
             and compressor is None
             and options is None
-            and self.engine.writer.store_small(key, obj, named)
+            and (self.engine.made_writer or self.engine.writer).store_small(key, obj, named)
         ):
             return key
         from cacheness.management.details import checked_details

@@ -74,7 +74,8 @@ class Engine:
         self._signer: Signer | None = None
         self._kept_up: Upkeep | None = None
         self._flights: Flights | None = None
-        self._writer: Writer | None = None
+        self.made_writer: Writer | None = None
+        """`writer`, once something was put: asking for it there costs a small put a call."""
         self.hits = HitBuffer(self.backend, writes=not config.read_only)
         self.reader = Reader(self)
         _living.add(self)
@@ -168,11 +169,11 @@ class Engine:
     @property
     def writer(self) -> Writer:
         """The way of a put."""
-        if self._writer is None:
+        if self.made_writer is None:
             from cacheness.writer import Writer
 
-            self._writer = Writer(self)
-        return self._writer
+            self.made_writer = Writer(self)
+        return self.made_writer
 
     def request_memory(self, max_bytes: int = _REQUESTED_BYTES) -> MemoryCacheWrapper:
         """The tier that keeps what `Reader.read_remembered` reads; all changes then go through it.

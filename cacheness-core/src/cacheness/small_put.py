@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from time import time
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from cacheness.plugins.registry import LoadedHandler
 
     _Recipe: TypeAlias = tuple[
-        LoadedHandler,
+        object,
+        int,
+        Callable[[Any], bool] | None,
         Callable[[Any], bytes | None] | None,
         Callable[[Any], str] | None,
         str,
@@ -46,20 +49,20 @@ class SmallPut:
 
     __slots__ = (
         "_goes_unnoticed",
-        "_handlers",
         "_largest",
         "_namespace",
         "_options",
         "_recipes",
+        "_registry",
         "upkeep",
     )
 
     def __init__(self, engine: Engine) -> None:
-        config, registry = engine.config, engine.registry
+        config = engine.config
+        self._registry = engine.registry
         self.upkeep = engine.upkeep()
         """What looks after the store at each put."""
         self._goes_unnoticed = self.upkeep.goes_unnoticed
-        self._handlers = registry.candidates
         self._namespace, self._options = config.namespace, config.handler_options
         self._recipes: dict[type, _Recipe] = {}
         self._largest = min(_LARGEST.get(config.compressor, -1), config.inline_bytes)
@@ -84,15 +87,18 @@ class SmallPut:
             None where it needs more than this; nothing was done then.
         """
         of = type(obj)
-        loaded = self._handlers(of)[0]
         recipe = self._recipes.get(of)
-        if recipe is None or recipe[0] is not loaded:
-            recipe = self._recipes[of] = self._recipe(of, loaded)
-        _, dumps, describe, handler, distribution, object_type = recipe
+        if (
+            recipe is None
+            or recipe[0] is not self._registry.by_type
+            or recipe[1] != len(sys.modules)
+        ):
+            recipe = self._recipes[of] = self._recipe(of, obj)
+        _, _, takes, dumps, describe, handler, distribution, object_type = recipe
         if dumps is None:
             return None
         try:
-            payload = dumps(obj) if loaded.handler.can_handle(obj) else None
+            payload = dumps(obj) if takes is None or takes(obj) else None
         except Exception:  # noqa: BLE001  # the long way tells of what an author's code raises
             return None
         if payload is None:
@@ -119,11 +125,24 @@ class SmallPut:
             ),
         )
 
-    def _recipe(self, of: type, loaded: LoadedHandler) -> _Recipe:
-        """What there is to be known of entries of a type, which hangs on the type alone."""
+    def _recipe(self, of: type, obj: object) -> _Recipe:
+        """What there is to be known of entries of a type, which hangs on the type alone.
+
+        It holds until a handler comes or goes, or a module is imported: see
+        `Registry.candidates`.
+        """
+        handlers, imported = self._registry.by_type, len(sys.modules)
+        loaded = self._registry.candidates(of)[0]
+        takes: Callable[[Any], bool] | None = loaded.handler.can_handle
+        dumps = None if loaded.name in self._options else loaded.dumps_plain
+        if loaded.handler.decides_by_type:
+            dumps = dumps if _is_taken(loaded, obj) else None
+            takes = None
         return (
-            loaded,
-            None if loaded.name in self._options else loaded.dumps_plain,
+            handlers,
+            imported,
+            takes,
+            dumps,
             loaded.describe,
             loaded.name,
             loaded.distribution,
@@ -140,3 +159,10 @@ class SmallPut:
         """
         plain = self.plain_entry(key, obj, None, details["ttl_seconds"])
         return None if plain is None else plain.entry(**details)
+
+
+def _is_taken(loaded: LoadedHandler, obj: object) -> bool:
+    try:
+        return loaded.handler.can_handle(obj)
+    except Exception:  # noqa: BLE001  # as above
+        return False

@@ -9,7 +9,7 @@ from time import time
 from cacheness import forks
 from cacheness.errors import BackendUnavailableError, CachenessError, CachenessWarning, warn
 from cacheness.logged import is_logged
-from cacheness.switch import is_off
+from cacheness.switch import is_off, off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,14 +91,15 @@ class Writer:
         What is always the same is left out: half of a small put was spent in making objects
         that say "as usual". Half of what it takes is SQLite's statement. After so many system
         calls the processor has forgotten this code, so that each step counts three times
-        what it does in a loop of its own: they are few, and call little.
+        what it does in a loop of its own: they are few, and call little. Whatever may wait is
+        left to `store`, which a put a second goes through (`FreeSpace.goes_unnoticed`).
 
         Returns:
             False where it needs more than that, or may not be; nothing was done then.
         """
         engine = self._engine
         config = engine.config
-        if config.read_only or is_off():
+        if config.read_only or off.depth > 0:
             return False
         small = self._small or self.small
         entry = small.plain_entry(key, obj, params, config.default_ttl_seconds)
@@ -112,7 +113,6 @@ class Writer:
             engine.tell("put", key, entry.handler, size)
         if small.upkeep.is_bounded:
             small.upkeep.make_room(size)
-        engine.hits.settle()
         return True
 
     def touch(self, key: str, prefix: str | None) -> bool | None:
@@ -122,7 +122,7 @@ class Writer:
             Whether there is an entry; None where more is needed than that, or it may not be.
         """
         engine = self._engine
-        if engine.config.read_only or is_off():
+        if engine.config.read_only or off.depth > 0:
             return None
         return engine.backend.touch_entry(key, prefix, now=time())
 

@@ -152,6 +152,9 @@ class Handler(ABC):
     partial_options: frozenset[str] = frozenset()
     """Options of a get that need only a part of the payload: `get_with` then reads the file
     itself, and the checksum of an entry that needs no signature is not compared."""
+    decides_by_type: bool = False
+    """Promise that `can_handle` says the same of all objects of exactly one type: small puts then
+    ask it once for each type."""
     maps_payload: bool = False
     """Whether ``loads`` takes a large payload of an unsigned entry as the stored file's own pages,
     verified and mapped privately, instead of a copy of them: for values that are read more often

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JsonHandler"]
 
 _TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
+_SIZED = frozenset({"dict", "list", "str"})
 
 
 class JsonHandler(BufferHandler):
@@ -29,9 +30,7 @@ class JsonHandler(BufferHandler):
     name = "json"
     extension = ".json"
     data_only = True
-
-    _plain: Callable[[Any], bytes | None] | None = None
-    """`plain_json`, once something was put: a process that only reads does without orjson."""
+    decides_by_type = True
 
     def can_handle(self, obj: object) -> bool:
         return type(obj) in _TYPES
@@ -42,17 +41,15 @@ class JsonHandler(BufferHandler):
         payload, metadata = json_of(obj)
         return (payload,), metadata
 
-    def dumps_plain(self, obj: Any) -> bytes | None:
-        """[hot] All of the payload, where `loads` needs no metadata with it; else None.
+    @property
+    def dumps_plain(self) -> Callable[[Any], bytes | None]:
+        """Gives all of the payload, where `loads` needs no metadata with it; else None.
 
-        The core asks for it before it makes a context for `dumps`.
+        The core asks it before it makes a context for `dumps`. A process that only reads does
+        without it, and without orjson.
         """
-        return (self._plain or self._imported())(obj)
-
-    def _imported(self) -> Callable[[Any], bytes | None]:
         from cacheness.handlers.json_bytes import plain_json
 
-        self._plain = plain_json
         return plain_json
 
     def loads(
@@ -64,4 +61,4 @@ class JsonHandler(BufferHandler):
 
     def describe(self, obj: Any) -> str:
         kind = type(obj).__name__
-        return f"{kind} of {len(obj)}" if isinstance(obj, (dict, list, str)) else kind
+        return f"{kind} of {len(obj)}" if kind in _SIZED else kind

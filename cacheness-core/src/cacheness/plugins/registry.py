@@ -53,10 +53,10 @@ class LoadedHandler:
         "describe",
         "distribution",
         "dumps",
-        "dumps_plain",
         "extension",
         "fingerprint",
         "handler",
+        "is_plain",
         "loads",
         "map",
         "maps_payload",
@@ -86,13 +86,17 @@ class LoadedHandler:
         # Each is an optional capability, which a handler has by defining it.
         self.dumps = getattr(handler, "dumps", None)
         # The short way of a put records neither a signature nor a version.
-        is_plain = handler.data_only and handler.version == 1
-        self.dumps_plain = getattr(handler, "dumps_plain", None) if is_plain else None
+        self.is_plain = handler.data_only and handler.version == 1
         self.loads = getattr(handler, "loads", None)
         self.open = getattr(handler, "open", None)
         self.map = getattr(handler, "map", self.open)
         self.fingerprint = getattr(handler, "fingerprint", None)
         self.describe = getattr(handler, "describe", None)
+
+    @property
+    def dumps_plain(self) -> Callable[[Any], bytes | None] | None:
+        """Makes all of a payload that needs no metadata; asked for only when something is put."""
+        return getattr(self.handler, "dumps_plain", None) if self.is_plain else None
 
 
 class Registry:
@@ -111,7 +115,8 @@ class Registry:
         self._compressors: dict[str, Compressor] = {}
         self._order: list[tuple[HandlerSpec, str]] | None = None
         self._types: dict[str, type] = {}
-        self._by_type: dict[type, tuple[int, tuple[LoadedHandler, ...]]] = {}
+        self.by_type: dict[type, tuple[int, tuple[LoadedHandler, ...]]] = {}
+        """What `candidates` remembers; another one once a handler comes or goes."""
         renew_in_child(self)
 
     def after_fork(self) -> None:
@@ -254,12 +259,12 @@ class Registry:
         small put.
         """
         imported = len(sys.modules)
-        known = self._by_type.get(of)
+        known = self.by_type.get(of)
         if known is None or known[0] != imported:
             ordered = [spec for spec, _ in self._ordered()]
             specs = [spec for spec in ordered if not spec.types or self._matches(spec, of)]
             loaded = tuple(one for one in map(self._loaded_or_reported, specs) if one is not None)
-            known = self._by_type[of] = (len(sys.modules), loaded)
+            known = self.by_type[of] = (len(sys.modules), loaded)
         return known[1]
 
     def _loaded_or_reported(self, spec: HandlerSpec) -> LoadedHandler | None:
@@ -343,7 +348,7 @@ class Registry:
         with self._lock:
             self._loaded.pop(name, None)
             self._order = None
-            self._by_type = {}
+            self.by_type = {}
 
 
 _found: list[FoundEntryPoint] | None = None

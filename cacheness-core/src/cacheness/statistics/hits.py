@@ -20,7 +20,7 @@ _FULL = 2048
 _MOST = 8 * _FULL
 """Reads after which they are written; a process that dies loses at most these."""
 _LONGEST = 10.0
-"""Seconds after which they are written by the next read or put."""
+"""Seconds after which they are written by the next read, or by a put within a second."""
 SAMPLED = 16
 """Of so many hits one is timed, as two looks at a clock take 0.1 µs."""
 
