@@ -78,3 +78,20 @@ def test_a_short_life_leaves_the_log_alone(tmp_path):
         cache.close()
 
     assert [text for text in executed if "wal_" in text] == []
+
+
+def mapped(cache):
+    return cache.engine.backend._row("PRAGMA mmap_size", ()) or (0,)
+
+
+@pytest.mark.skipif(sys.maxsize < 2**32, reason="there is little to map to")
+def test_a_file_is_read_in_place_once_it_is_large(cache, tmp_path):
+    cache.put("small", "k")
+    before = mapped(cache)
+
+    write(cache, 8000)
+
+    assert os.path.getsize(tmp_path / "metadata.sqlite3") > 16 << 20
+    with UnifiedCache(tmp_path) as other:
+        other.get("k")
+        assert [before, mapped(cache), mapped(other)] == [(0,), (0x7FFF0000,), (0x7FFF0000,)]

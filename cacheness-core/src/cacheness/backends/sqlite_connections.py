@@ -104,9 +104,7 @@ class Connections:
                 cursor.close()  # else it would keep the connection after a fork
                 raise
         except sqlite3.Error as error:
-            row = self.retried(
-                error, held.connection, lambda one: one.execute(statement, values).fetchone()
-            )
+            row = self._run_again(error, held, statement, values, sqlite3.Cursor.fetchone)
         else:
             cursors.append(cursor)
         finally:
@@ -201,18 +199,29 @@ class Connections:
                 cursor.close()
                 raise
         except sqlite3.Error as error:
-            reads = statement.startswith(("SELECT", "PRAGMA"))
-            given = self.retried(
-                error,
-                held.connection,
-                lambda one: outcome(one.execute(statement, values)),
-                begin="BEGIN" if reads else "BEGIN IMMEDIATE",
-            )
+            given = self._run_again(error, held, statement, values, outcome)
         else:
             cursors.append(cursor)
         finally:
             inside.depth = outside
         return given
+
+    def _run_again(
+        self,
+        error: sqlite3.Error,
+        held: Held,
+        statement: str,
+        values: Row,
+        outcome: Callable[[sqlite3.Cursor], Any],
+    ) -> Any:
+        """`_run`, once nobody is in its way; apart from it, as what a lambda names costs more."""
+        reads = statement.startswith(("SELECT", "PRAGMA"))
+        return self.retried(
+            error,
+            held.connection,
+            lambda one: outcome(one.execute(statement, values)),
+            begin="BEGIN" if reads else "BEGIN IMMEDIATE",
+        )
 
     def transaction(self, pages: int = 2, *, timeout: float | None = None) -> Transaction:
         """A context in which all statements succeed or none; gives what executes them.

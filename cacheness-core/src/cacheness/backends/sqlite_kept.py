@@ -10,6 +10,8 @@ from cacheness.backends.sqlite_token import has_settled, header_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cacheness.backends.shapes import PlainPayload
     from cacheness.backends.sqlite_connections import Connections
 
@@ -43,6 +45,7 @@ class KeptRows:
         "_namespace",
         "_next_rest",
         "_rest",
+        "_row",
         "_state",
         "_statement",
         "_used",
@@ -50,6 +53,7 @@ class KeptRows:
 
     def __init__(self, connections: Connections, statement: str, namespace: str) -> None:
         self._connections = connections
+        self._row: Callable[[str, tuple[str, str]], PlainPayload | None] = connections.row
         self._statement = statement
         self._namespace = namespace
         self._rest = 0
@@ -67,7 +71,7 @@ class KeptRows:
         """
         if self._rest > 0:
             self._rest -= 1
-            return self._select(cache_key)
+            return self._row(self._statement, (cache_key, self._namespace))
         try:
             header = header_of(self._connections.local.held.watch.descriptor)
         except (AttributeError, TypeError, OSError):
@@ -78,22 +82,16 @@ class KeptRows:
             if kept is not None:
                 self._used += 1
                 return kept
-        row = self._select(cache_key)
+        row = self._row(self._statement, (cache_key, self._namespace))
         if row is not None and type(row[3]) is bytes and len(row[3]) <= _LARGEST:
             self._keep(header, cache_key, row)
-        return row
-
-    def _select(self, cache_key: str) -> PlainPayload | None:
-        row: PlainPayload | None = self._connections.row(
-            self._statement, (cache_key, self._namespace)
-        )
         return row
 
     def _begin(self, cache_key: str) -> PlainPayload | None:
         """A thread's first read here; where it has no header to look at, the last as well."""
         if self._connections.watch().descriptor is None:
             self._rest = sys.maxsize
-        return self._select(cache_key)
+        return self._row(self._statement, (cache_key, self._namespace))
 
     def _keep(self, header: bytes, cache_key: str, row: PlainPayload) -> None:
         try:

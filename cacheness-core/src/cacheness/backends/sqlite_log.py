@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Writes SQLite's log back to its file when it is long, so that it can begin anew."""
+"""Writes SQLite's log back to its file when it is long, so that it can begin anew.
+
+And has a file that has become large read in place.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import sqlite3
 
 from cacheness.backends.sqlite_compiling import tell
+from cacheness.backends.sqlite_opening import mapped_bytes
 from cacheness.backends.sqlite_token import log_of
 from cacheness.backends.statements import statements_of_this_thread
 from cacheness.errors import BackendUnavailableError
@@ -37,6 +41,7 @@ def look_after_log(connections: Connections) -> int:
     time, where other processes keep it from finishing.
     """
     try:
+        _map_if_large(connections)
         # The file keeps the size that it once had.
         if os.stat(f"{connections.path}-wal").st_size < _PAGES * _PAGE:
             return LEAST
@@ -48,6 +53,12 @@ def look_after_log(connections: Connections) -> int:
     except (OSError, sqlite3.Error, BackendUnavailableError):
         return LEAST  # the log grows until somebody succeeds; nothing is lost
     return max(LEAST, (_PAGES - waiting) // 2)  # others write, too
+
+
+def _map_if_large(connections: Connections) -> None:
+    mapped = mapped_bytes(connections.path, connections.journal)
+    if mapped:  # which costs next to nothing where it is already
+        connections.tell(f"PRAGMA mmap_size = {mapped}")
 
 
 def _write_back(connection: sqlite3.Connection, path: str, length: int) -> None:
