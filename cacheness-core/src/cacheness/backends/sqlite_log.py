@@ -41,18 +41,24 @@ def look_after_log(connections: Connections) -> int:
     time, where other processes keep it from finishing.
     """
     try:
+        waiting = _look(connections)
         _map_if_large(connections)
-        # The file keeps the size that it once had.
-        if os.stat(f"{connections.path}-wal").st_size < _PAGES * _PAGE:
-            return LEAST
-        descriptor = connections.watched().descriptor
-        length, waiting = (_PAGES, _PAGES) if descriptor is None else log_of(descriptor)
-        if waiting >= _PAGES:
-            _write_back(connections.connection(), connections.path, length)
-            waiting = 0
     except (OSError, sqlite3.Error, BackendUnavailableError):
         return LEAST  # the log grows until somebody succeeds; nothing is lost
     return max(LEAST, (_PAGES - waiting) // 2)  # others write, too
+
+
+def _look(connections: Connections) -> int:
+    """How many pages wait in the log, none of them for long."""
+    # The file keeps the size that it once had.
+    if os.stat(f"{connections.path}-wal").st_size < _PAGES * _PAGE:
+        return _PAGES
+    descriptor = connections.watched().descriptor
+    length, waiting = (_PAGES, _PAGES) if descriptor is None else log_of(descriptor)
+    if waiting < _PAGES:
+        return waiting
+    _write_back(connections.connection(), connections.path, length)
+    return 0
 
 
 def _map_if_large(connections: Connections) -> None:
