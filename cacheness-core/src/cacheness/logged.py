@@ -7,20 +7,28 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
 __all__ = ["is_logged"]
 
 
+_is_enabled: Callable[[int], bool] | None = None
+"""Our logger's method of that name, once somebody imported `logging`."""
+
+
 def is_logged() -> bool:
     """[hot] Whether somebody imported `logging` and listens to our logger at DEBUG."""
-    logging = sys.modules.get("logging")
-    if logging is None:
+    if _is_enabled is None and not ("logging" in sys.modules and _found()):
         return False
-    if not _logger:
-        _logger.append(logging.getLogger("cacheness"))
-    enabled: bool = _logger[0].isEnabledFor(10)
+    enabled: bool = _is_enabled(10)  # type: ignore[misc]  # which `_found` has set
     return enabled
 
 
-_logger: list[Any] = []
+def _found() -> bool:
+    """Whether there is our logger, for whom to ask from now on."""
+    global _is_enabled
+    make = getattr(sys.modules.get("logging"), "getLogger", None)
+    if make is None:
+        return False  # another thread is in the middle of that import
+    _is_enabled = make("cacheness").isEnabledFor
+    return True

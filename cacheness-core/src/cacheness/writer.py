@@ -108,11 +108,10 @@ class Writer:
         other = engine.backend.put_plain(entry)
         if other is not None:
             self._let_go(key, other)
-        size = len(entry.payload)
         if engine.observers or is_logged():
-            engine.tell("put", key, entry.handler, size)
+            engine.tell("put", key, entry.handler, len(entry.payload))
         if small.upkeep.is_bounded:
-            small.upkeep.make_room(size)
+            small.upkeep.make_room(len(entry.payload))
         return True
 
     def touch(self, key: str, prefix: str | None) -> bool | None:

@@ -17,6 +17,11 @@ _CONTAINERS = frozenset({dict, list})
 _FLOATS = frozenset({float})
 _FLAT = frozenset({str, int, float, bool, type(None)})
 _FLAT_OR_LIST = _FLAT | {list}
+_FEW = 32
+_MOST_SHAPES = 1024
+_NO_LIST, _NOT_SHALLOW = -1, -2
+_shapes: dict[tuple[type, ...], int] = {}
+"""Where the one list is among some values, by their types."""
 _EASY = _FLAT - _FLOATS
 _LONG = 64
 _DEEPEST = 250  # levels of lists and dicts; orjson writes 254
@@ -31,18 +36,28 @@ def is_shallow(obj: Any) -> bool:
     """
     kind = type(obj)
     if kind is dict:
-        values = obj.values()
+        values = [*obj.values()]
     elif kind is list:
         values = obj
     else:
         return kind in _FLAT
-    if _FLAT.issuperset(map(type, values)):
-        return True
-    values = [*values]
-    kinds = [*map(type, values)]
-    if kinds.count(list) != 1 or not _FLAT_OR_LIST.issuperset(kinds):
-        return False
-    return _FLAT.issuperset(map(type, values[kinds.index(list)]))
+    if len(values) > _FEW:
+        return _FLAT.issuperset(map(type, values))
+    kinds = (*map(type, values),)
+    at = _shapes.get(kinds)
+    if at is None:
+        at = _shape(kinds)
+    return at == _NO_LIST or (at >= 0 and _FLAT.issuperset(map(type, values[at])))
+
+
+def _shape(kinds: tuple[type, ...]) -> int:
+    """What ``_shapes`` has for them, from now on; classes of others are not kept alive by it."""
+    if kinds.count(list) > 1 or not _FLAT_OR_LIST.issuperset(kinds):
+        return _NOT_SHALLOW
+    if len(_shapes) >= _MOST_SHAPES:
+        _shapes.clear()
+    at = _shapes[kinds] = kinds.index(list) if list in kinds else _NO_LIST
+    return at
 
 
 def check_json(obj: Any) -> set[int]:
