@@ -81,7 +81,7 @@ def _operations(folder: str) -> Iterator[tuple[str, list[Layer]]]:
 def _hit(cache: UnifiedCache) -> list[Layer]:
     engine = cache.engine
     plain = engine.backend.find_plain(KEY)
-    select = engine.backend._kept._select  # type: ignore[attr-defined]  # SQLite's
+    kept = engine.backend._kept  # type: ignore[attr-defined]  # SQLite's
     if plain is None:
         raise RuntimeError("a small value is no plain entry")
     return [
@@ -92,7 +92,10 @@ def _hit(cache: UnifiedCache) -> list[Layer]:
             "    backend.find_plain: the row of the last time",
             lambda: engine.backend.find_plain(KEY),
         ),
-        ("    SQLite's SELECT, where it is needed", lambda: select(KEY)),
+        (
+            "    SQLite's SELECT, where it is needed",
+            lambda: kept._row(kept._statement, (KEY, "")),
+        ),
         (
             "    read_plain: checksum, JSON",
             lambda: engine.reader._decoder.read_plain(plain, None),

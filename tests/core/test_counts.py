@@ -19,27 +19,23 @@ SIZE = 100_000_000
 # What a small hit calls of ours but for the backend, each at most once. One more is a decision:
 # it costs each hit of each user 50 ns or more.
 AT_A_HIT = {
-    "core.get",
+    "shortcuts.get",
     "reader.read_by_key",
     "logged.is_logged",
     "handlers.json.loads",
     "statistics.hits.add",
-    "keys.encoding._named",
-    "keys.encoding.exact_bytes",
     "keys.encoding.params_key",
     "naming.checked_key",
     "payloads.decode.read_plain",
-    "switch.is_off",
 }
 AT_A_HIT_FROM_MEMORY = {
     "backends.wrapper.recall",
-    "core.get",
+    "shortcuts.get",
     "reader._recalled",
     "logged.is_logged",
     "reader.read_by_key",
     "statistics.hits.add",
     "naming.checked_key",
-    "switch.is_off",
 }
 
 COUNT_FILES = """

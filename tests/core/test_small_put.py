@@ -272,3 +272,49 @@ def test_a_handler_that_is_given_options_goes_the_long_way(tmp_path, options):
         entry = cache.engine.writer.small.plain_entry("k", VALUE, None, None)
 
     assert (entry is None) is bool(options)
+
+
+WAYS = {
+    "key": lambda cache, value: cache.put(value, "k"),
+    "params": lambda cache, value: cache.put(value, k=1),
+    "params as one": lambda cache, value: cache.put(value, params={"k": 1}),
+    "details": lambda cache, value: cache.put(value, "k", prefix="p", tags=["t"]),
+    "batch": lambda cache, value: cache.put_batch([(value, "k")]),
+    "batch with details": lambda cache, value: cache.put_batch([(value, "k")], prefix="p"),
+    "computed": lambda cache, value: cache.get_or_compute(lambda: value, "k"),
+}
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_payload_is_made_once_whatever_its_size(tmp_path, way, size):
+    made = []
+
+    class TallHandler(Handler):
+        name = "tall"
+        data_only = True
+
+        def can_handle(self, obj):
+            return type(obj) is range
+
+        def dumps_plain(self, obj):
+            made.append(len(obj))
+            return bytes(len(obj))
+
+        def dumps(self, obj, context):
+            return (self.dumps_plain(obj),), {}
+
+        def loads(self, buffer, metadata, context):
+            return range(len(buffer))
+
+    register_handler(TallHandler, priority=1000)
+    try:
+        with UnifiedCache(tmp_path) as cache:
+            cache.put("first", "first")  # has a look at the disk
+            WAYS[way](cache, range(size))
+            assert made == [size]
+            (entry,) = (one for one in cache.entries() if one.handler == "tall")
+            assert cache.get(entry.cache_key) == range(size)
+            assert entry.logical_bytes == size
+    finally:
+        unregister_handler("tall")

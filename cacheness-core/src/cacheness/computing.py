@@ -209,7 +209,6 @@ class Computation:
         warn(
             f"get_or_compute computes without its cache (said once): {error}",
             CachenessWarning,
-            stacklevel=5,
         )
 
 

@@ -12,9 +12,10 @@ from cacheness.config import CacheConfig, as_config
 from cacheness.engine import Engine
 from cacheness.keys.encoding import params_key
 from cacheness.many import ManyEntries
-from cacheness.naming import RESERVED, check_options, checked_age, checked_key, entry_name
+from cacheness.naming import check_options, checked_age, checked_key, entry_name
 from cacheness.outcomes import KEPT, MISS, UNSET
 from cacheness.reader import is_current
+from cacheness.shortcuts import shortcut_get, shortcut_put
 from cacheness.switch import is_off
 
 TYPE_CHECKING = False
@@ -88,6 +89,7 @@ class UnifiedCache(ManyEntries):
 
     # --- one entry --------------------------------------------------------------------
 
+    @shortcut_put
     def put(
         self,
         obj: object,
@@ -140,12 +142,8 @@ class UnifiedCache(ManyEntries):
             BackendUnavailableError: The store can't be written at the moment.
             TypeError: The entry is named by nothing, or by more than one thing.
         """
-        named: Mapping[str, object] | None = fields
-        if cache_key is None and params is None and fields and RESERVED.isdisjoint(fields):
-            key = params_key(fields)
-        else:
-            named = entry_name(cache_key, params, fields)
-            key = self._key(cache_key, named)
+        named = entry_name(cache_key, params, fields)
+        key = self._key(cache_key, named)
         if (
             not (prefix or description or tags or pin or secret)
             and ttl_seconds is UNSET
@@ -154,8 +152,8 @@ class UnifiedCache(ManyEntries):
             and handler is None
             and compressor is None
             and options is None
-            and (self.engine.made_writer or self.engine.writer).store_small(key, obj, named)
         ):
+            self.engine.writer.put(key, obj, named)
             return key
         from cacheness.management.details import checked_details
 
@@ -222,6 +220,7 @@ class UnifiedCache(ManyEntries):
             key, obj, details, handler, compressor, options, if_absent=True
         )
 
+    @shortcut_get
     def get(
         self,
         /,
@@ -258,12 +257,7 @@ class UnifiedCache(ManyEntries):
             BackendUnavailableError: The store can't be read at the moment.
             SignatureError: With ``on_bad_signature="raise"``.
         """
-        if cache_key is not None and params is None and not fields:
-            key = checked_key(cache_key)
-        elif cache_key is None and params is None and fields and RESERVED.isdisjoint(fields):
-            key = params_key(fields)
-        else:
-            key = self._key(cache_key, entry_name(cache_key, params, fields))
+        key = self._key(cache_key, entry_name(cache_key, params, fields))
         if mmap or options is not None or prefix is not None or ttl_seconds is not UNSET:
             way: Literal["read", "mapped"] = "mapped" if mmap else "read"
             age = checked_age(prefix, ttl_seconds, options)

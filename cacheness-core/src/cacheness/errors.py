@@ -92,8 +92,13 @@ class SecurityWarning(CachenessWarning):
     """An entry was left unread because its signature is missing, foreign or wrong."""
 
 
-def warn(message: str, category: type[CachenessWarning], *, stacklevel: int = 3) -> None:
-    """Give a warning on behalf of the public method that called."""
+def warn(message: str, category: type[CachenessWarning]) -> None:
+    """Give a warning about the line that called us, whatever of us and of plugins is between."""
+    import sys
     import warnings
 
-    warnings.warn(message, category, stacklevel=stacklevel + 1)
+    between = ("cacheness.", "cacheness_", "contextlib")
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(between):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

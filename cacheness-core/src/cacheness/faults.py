@@ -70,7 +70,7 @@ class Faults:
             self._engine.tell("error", key, stored[1], reason=str(error))
             if self._engine.config.on_bad_signature == "raise":
                 raise SignatureError(str(error)) from None
-            warn(str(error), SecurityWarning, stacklevel=4)
+            warn(str(error), SecurityWarning)
             return MISS if error.verdict == "wrong" else KEPT
         if isinstance(error, FileNotFoundError):
             blob = stored[9]
@@ -86,7 +86,7 @@ class Faults:
         self._engine.tell("corrupt", key, stored[1], reason=message)
         kept = "is removed" if isinstance(error, FileNotFoundError) else "is moved to quarantine"
         fate = "is left alone in a read-only cache" if self._engine.config.read_only else kept
-        warn(f"{message}; it {fate} and counts as a miss", CorruptionWarning, stacklevel=4)
+        warn(f"{message}; it {fate} and counts as a miss", CorruptionWarning)
         return MISS
 
     def _is_of_another_file(self, error: FileNotFoundError, blob: str) -> bool:
@@ -122,5 +122,5 @@ class Faults:
             f"({type(cause).__name__}: {cause}); it is kept and counts as a miss"
         )
         self._engine.tell("error", key, stored[1], reason=message)
-        warn(message, CachenessWarning, stacklevel=4)
+        warn(message, CachenessWarning)
         return MISS

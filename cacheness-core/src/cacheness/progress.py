@@ -84,7 +84,6 @@ def _bar(total: int | None, label: str) -> Iterator[Advance]:
             "progress=True needs rich, which is not installed (pip install rich); the operation "
             "goes on without a bar",
             CachenessWarning,
-            stacklevel=5,
         )
         yield _nothing
         return

@@ -78,13 +78,14 @@ class SmallPut:
         params: Mapping[str, object] | None,
         ttl_seconds: float | None,
         secret: Collection[str] = (),
-    ) -> PlainEntry | None:
+    ) -> PlainEntry | bytes | None:
         """[hot] The entry of a value of which its name and its time to live alone were said.
 
         Takes 2.5 µs in a loop of its own, three times that between two statements.
 
         Returns:
-            None where it needs more than this; nothing was done then.
+            Where it needs more than this, its payload if that was made and is too large, so
+            that nobody makes it again, else None; nothing was done then.
         """
         of = type(obj)
         recipe = self._recipes.get(of)
@@ -104,7 +105,9 @@ class SmallPut:
         if payload is None:
             return None
         size = len(payload)
-        if size > self._largest or not self._goes_unnoticed(size):
+        if size > self._largest:
+            return payload
+        if not self._goes_unnoticed(size):
             return None
         # As `PlainEntry(…)` does it, but for a call of a function in Python.
         return tuple.__new__(
@@ -149,16 +152,16 @@ class SmallPut:
             f"{of.__module__}.{of.__qualname__}",
         )
 
-    def entry(self, key: str, obj: object, details: Mapping[str, Any]) -> Entry | None:
+    def entry(self, key: str, obj: object, details: Mapping[str, Any]) -> Entry | bytes | None:
         """[hot] The entry of a value with the details of its caller, as `Writer.prepare` makes it.
 
         Takes 9 µs, where that takes 25.
 
         Returns:
-            None where it needs more than this; nothing was done then.
+            Where it needs more than this, the same as `plain_entry`.
         """
         plain = self.plain_entry(key, obj, None, details["ttl_seconds"])
-        return None if plain is None else plain.entry(**details)
+        return plain.entry(**details) if isinstance(plain, PlainEntry) else plain
 
 
 def _is_taken(loaded: LoadedHandler, obj: object) -> bool:

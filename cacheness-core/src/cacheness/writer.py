@@ -7,6 +7,7 @@ import errno
 from time import time
 
 from cacheness import forks
+from cacheness.backends.plain_entry import PlainEntry
 from cacheness.errors import BackendUnavailableError, CachenessError, CachenessWarning, warn
 from cacheness.logged import is_logged
 from cacheness.switch import is_off, off
@@ -51,12 +52,13 @@ class Writer:
         options: Mapping[str, Any] | None = None,
         *,
         if_absent: bool = False,
+        dumped: bytes | None = None,
     ) -> bool:
         """Write the payload, then the entry, then remove what it replaced."""
         self._engine.check_writable()
         if is_off():
             return False
-        entry = self.prepare(key, obj, details, handler, compressor, options)
+        entry = self.prepare(key, obj, details, handler, compressor, options, dumped)
         if entry is None:
             return False
         try:
@@ -85,26 +87,23 @@ class Writer:
         self._engine.hits.settle()
         return True
 
-    def store_small(self, key: str, obj: object, params: Mapping[str, object] | None) -> bool:
-        """[hot] `store` of a small value of which nothing but its name was said.
+    def put(self, key: str, obj: object, params: Mapping[str, object] | None) -> None:
+        """[hot] `store` of a value of which nothing but its name was said.
 
-        What is always the same is left out: half of a small put was spent in making objects
-        that say "as usual". Half of what it takes is SQLite's statement. After so many system
-        calls the processor has forgotten this code, so that each step counts three times
-        what it does in a loop of its own: they are few, and call little. Whatever may wait is
-        left to `store`, which a put a second goes through (`FreeSpace.goes_unnoticed`).
-
-        Returns:
-            False where it needs more than that, or may not be; nothing was done then.
+        Of a small one, what is always the same is left out: half of its put was spent in making
+        objects that say "as usual". Half of what it takes is SQLite's statement. After so many
+        system calls the processor has forgotten this code, so that each step counts three
+        times what it does in a loop of its own: they are few, and call little. Whatever may
+        wait is left to `store`, which a put a second goes through (`FreeSpace.goes_unnoticed`).
         """
         engine = self._engine
         config = engine.config
         if config.read_only or off.depth > 0:
-            return False
+            return self._put_at_length(key, obj, params, None)
         small = self._small or self.small
         entry = small.plain_entry(key, obj, params, config.default_ttl_seconds)
-        if entry is None:
-            return False
+        if not isinstance(entry, PlainEntry):
+            return self._put_at_length(key, obj, params, entry)
         other = engine.backend.put_plain(entry)
         if other is not None:
             self._let_go(key, other)
@@ -112,7 +111,21 @@ class Writer:
             engine.tell("put", key, entry.handler, len(entry.payload))
         if small.upkeep.is_bounded:
             small.upkeep.make_room(len(entry.payload))
-        return True
+        return None
+
+    def _put_at_length(
+        self,
+        key: str,
+        obj: object,
+        params: Mapping[str, object] | None,
+        dumped: bytes | None,
+    ) -> None:
+        details: dict[str, Any] = {"ttl_seconds": self._engine.config.default_ttl_seconds}
+        if params:
+            from cacheness.keys.summary import summarise_params
+
+            details["params"] = summarise_params(params)
+        self.store(key, obj, details, dumped=dumped)
 
     def touch(self, key: str, prefix: str | None) -> bool | None:
         """[hot] Have an entry's age start now, where one change of the store does it.
@@ -149,18 +162,29 @@ class Writer:
         handler: str | None = None,
         compressor: str | None = None,
         options: Mapping[str, Any] | None = None,
+        dumped: bytes | None = None,
     ) -> Entry | None:
         """Write the payload, and make its entry, which is not recorded yet.
+
+        Args:
+            key: The cache key.
+            obj: The value.
+            details: The fields of the entry that its caller decides.
+            handler: The name of the handler to use.
+            compressor: The name of the compressor to use instead of the cache's.
+            options: For the handler.
+            dumped: What `SmallPut` made of the value already, without any of these.
 
         Returns:
             None where it is larger than the cache may be, or needs a signature and there
             is no key to make one; nothing is left of it then.
         """
-        if handler is None and compressor is None and not options:
-            entry = self.small.entry(key, obj, details)
-            if entry is not None:
-                return entry
-        encoded = self._encoded(key, obj, handler, compressor, options)
+        if handler is None and compressor is None and not options and dumped is None:
+            made = self.small.entry(key, obj, details)
+            if made is not None and not isinstance(made, bytes):
+                return made
+            dumped = made
+        encoded = self._encoded(key, obj, handler, compressor, options, dumped)
         if encoded is None:
             return None
         try:
@@ -179,6 +203,7 @@ class Writer:
         handler: str | None,
         compressor: str | None,
         options: Mapping[str, Any] | None,
+        dumped: bytes | None,
     ) -> Encoded | None:
         """The payload, which is written; None where it is larger than the cache may be."""
         upkeep = self._engine.upkeep()
@@ -186,7 +211,7 @@ class Writer:
         begun = forks.number
         try:
             encoded = self.encoder().encode(
-                obj, handler=handler, compressor=compressor, options=options
+                obj, handler=handler, compressor=compressor, options=options, dumped=dumped
             )
         except OSError as error:
             forks.check(begun)
@@ -290,7 +315,6 @@ class Writer:
             f"entry {cache_key} had the prefix {old!r}, now {prefix!r}; "
             "a prefix is a label, not part of the name: to keep both, make it a parameter",
             CachenessWarning,
-            stacklevel=4,
         )
 
     def encoder(self) -> Encoder:

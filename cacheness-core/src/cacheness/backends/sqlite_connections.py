@@ -59,7 +59,7 @@ class Connections:
         self, path: str, *, timeout: float, durable: bool, read_only: bool, journal: Journal = "wal"
     ) -> None:
         self.path = path
-        self.journal = journal
+        self.journal: Journal = journal
         self.timeout = timeout
         self.read_only = read_only
         self._durable = durable

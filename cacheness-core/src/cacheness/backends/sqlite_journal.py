@@ -39,7 +39,6 @@ def journal_for(directory: str) -> Journal:
             "and its locks are as good as that file system's: for a cache that several machines "
             "share use PostgreSQL (pip install cacheness-postgres), or name a local directory",
             CachenessWarning,
-            stacklevel=2,
         )
     return "rollback"
 

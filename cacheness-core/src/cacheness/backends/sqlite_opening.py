@@ -37,7 +37,7 @@ class Opener:
         self._timeout = timeout
         self._durable = durable
         self._read_only = read_only
-        self._journal = journal
+        self._journal: Journal = journal
         self.begun: list[list[sqlite3.Connection]] = []
         """What is being set up, for a child that is forked meanwhile."""
 

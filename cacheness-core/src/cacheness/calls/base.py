@@ -390,7 +390,7 @@ class Calls:
 
     def say(self, message: str) -> None:
         """Warn whoever called the function."""
-        warn(message, CachenessWarning, stacklevel=_frames_of_ours())
+        warn(message, CachenessWarning)
 
     # --- what the wrapped function offers -----------------------------------------------
 
@@ -474,15 +474,3 @@ class Calls:
         from cacheness.calls.raised import key_of_raised
 
         return key, key_of_raised(key)
-
-
-def _frames_of_ours() -> int:
-    """How many frames up the caller of the cached function is."""
-    frame = sys._getframe(2)
-    count = 2
-    while frame.f_back is not None and (
-        frame.f_globals.get("__name__", "").startswith(("cacheness.", "contextlib"))
-    ):
-        frame = frame.f_back
-        count += 1
-    return count

@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from cacheness.backends.in_order import InOrder
+from cacheness.backends.plain_entry import PlainEntry
 from cacheness.builtins import DISTRIBUTION
 from cacheness.keys.encoding import params_key
 from cacheness.naming import checked_key
@@ -14,7 +15,6 @@ from cacheness.naming import checked_key
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cacheness.backends.plain_entry import PlainEntry
     from cacheness.engine import Engine
     from cacheness.entry import Entry
     from cacheness.many import Name
@@ -59,13 +59,13 @@ def put_at_hand(
     def make(key: str) -> PlainEntry:
         obj, params = values[key]
         entry = plain_entry(key, obj, params, ttl_seconds)
-        return entry or again(key, obj, params)
+        return entry if type(entry) is PlainEntry else again(key, obj, params)
 
     def again(key: str, obj: object, params: Mapping[str, object] | None) -> PlainEntry:
         # It may only be time for a look at the disk.
         admits(key, 0, own_file=False)
         entry = plain_entry(key, obj, params, ttl_seconds)
-        if entry is None:
+        if type(entry) is not PlainEntry:
             raise _Unusual
         return entry
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sized
 from contextlib import suppress
 
+from cacheness.backends.plain_entry import PlainEntry
 from cacheness.disk.unrecorded import check_own, seen_to
 from cacheness.forks import ForkedError
 from cacheness.keys.encoding import params_key
@@ -20,9 +21,8 @@ from cacheness.switch import is_off
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from typing import Any, TypeAlias, TypeGuard
+    from typing import Any, Protocol, TypeAlias, TypeGuard
 
-    from cacheness.backends.plain_entry import PlainEntry
     from cacheness.engine import Engine
     from cacheness.entry import Entry
     from cacheness.many import Name
@@ -31,6 +31,17 @@ if TYPE_CHECKING:
     Prepare: TypeAlias = Callable[
         [str, object, Mapping[str, object] | None], Entry | PlainEntry | None
     ]
+
+    class _AtLength(Protocol):
+        def __call__(
+            self,
+            key: str,
+            obj: object,
+            named: Mapping[str, object] | None,
+            dumped: bytes | None = None,
+            /,
+        ) -> Entry | None: ...
+
     # The keys, the entries displaced, and the generations of those in files, by key.
     _Stored: TypeAlias = tuple[list[str], list[Entry], dict[str, int]]
 
@@ -217,15 +228,20 @@ def _preparing(
     handler: str | None,
     compressor: str | None,
     options: Mapping[str, Any] | None,
-) -> Prepare:
+) -> _AtLength:
     """What writes the payload of one value of a batch, and makes its entry."""
     from cacheness.keys.summary import summarise_params
 
     writer = engine.writer
 
-    def prepare(key: str, obj: object, named: Mapping[str, object] | None) -> Entry | None:
+    def prepare(
+        key: str,
+        obj: object,
+        named: Mapping[str, object] | None,
+        dumped: bytes | None = None,
+    ) -> Entry | None:
         of_this = {**details, "params": summarise_params(named, secret)} if named else details
-        return writer.prepare(key, obj, of_this, handler, compressor, options)
+        return writer.prepare(key, obj, of_this, handler, compressor, options, dumped)
 
     return prepare
 
@@ -240,7 +256,8 @@ def _preparing_in_short(
     def prepare(
         key: str, obj: object, named: Mapping[str, object] | None
     ) -> Entry | PlainEntry | None:
-        return plain_entry(key, obj, named, ttl, secret) or at_length(key, obj, named)
+        made = plain_entry(key, obj, named, ttl, secret)
+        return made if isinstance(made, PlainEntry) else at_length(key, obj, named, made)
 
     return prepare
 

@@ -61,4 +61,4 @@ class Table:
 
 def report(plugin: str, where: str, reason: str) -> None:
     """Tell the user that a plugin, or one thing of it, is left out."""
-    warn(f"plugin {plugin} was skipped at {where}: {reason}", PluginWarning, stacklevel=4)
+    warn(f"plugin {plugin} was skipped at {where}: {reason}", PluginWarning)

@@ -119,7 +119,6 @@ class Tally:
                 f"{self._refusals} entries were left out; the first is {first.cache_key}: "
                 f"{first.reason}",
                 self._category,
-                stacklevel=4,
             )
         return Transferred(
             self.copied, self.skipped, self._refusals, tuple(self._refused), self.bytes

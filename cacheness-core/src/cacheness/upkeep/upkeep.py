@@ -64,7 +64,6 @@ class Upkeep:
                 f"entry {key} is not stored: it takes {stored_bytes} bytes, more than all of "
                 f"max_size={self._max_size}; raise max_size to keep such values",
                 CachenessWarning,
-                stacklevel=6,
             )
             return False
         self._space.after(key, stored_bytes, own_file=own_file)
