@@ -16,6 +16,7 @@ import cacheness
 from cacheness import Handler, UnifiedCache, cached, register_handler, unregister_handler
 from cacheness.explaining.codenotes import MOST_DIGESTS, MOST_PARTS, known_code, note_code, noted
 from cacheness.keys.code import CodeDigest
+from cacheness.reader import Reader
 
 
 @pytest.fixture
@@ -625,3 +626,29 @@ def test_threads_explain_while_others_store(cache):
 
     assert len(told) == 30
     assert {square.cache_explain(x).verdict for x in range(30)} == {"hit"}
+
+
+@pytest.mark.parametrize("after", ["replaced", "removed"])
+def test_an_entry_that_is_replaced_while_it_is_looked_at_is_told_as_it_is_then(
+    cache, monkeypatch, after
+):
+    square = make_square(cache)
+    array = np.arange(50_000)
+    square(array)
+    look, left = Reader.fault, ["once"]
+
+    def overtaken(*arguments):
+        if left:
+            left.pop()
+            if after == "replaced":
+                square.cache_refresh(array)
+            else:
+                square.cache_invalidate(array)
+        return look(*arguments)
+
+    monkeypatch.setattr(Reader, "fault", overtaken)
+    told = square.cache_explain(array)
+
+    assert not left
+    assert told.verdict == ("hit" if after == "replaced" else "miss")
+    assert "missing" not in str(told)

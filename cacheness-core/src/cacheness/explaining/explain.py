@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "explain"]
 
+_TRIES = 8
+"""How often it looks again where an entry is replaced while it looks."""
+
 _MOST_NEAR = 3
 _MOST_COMPARED = 1000
 """The newest calls of a function that are looked at."""
@@ -83,8 +86,9 @@ class _Explainer:
         self._keys = list(self._backend.query_meta(entry__function=call.function))
 
     def explanation(self) -> Explanation:
-        entry = self._backend.get_entry(self._call.cache_key)
-        fault = self._why_gone() if entry is None else self._fault(entry)
+        entry, fault = self._found(self._call.cache_key)
+        if entry is None:
+            fault = self._why_gone()
         if entry is not None and not fault and not self._is_expired(entry):
             return self._made("hit", self._hit_reason(entry), entry)
         raised = self._raised()
@@ -102,10 +106,21 @@ class _Explainer:
     def _raised(self) -> Entry | None:
         """The exception that is raised again, which is asked for where there is no result."""
         for key in self._call.also:
-            entry = self._backend.get_entry(key)
-            if entry is not None and not self._is_expired(entry) and not self._fault(entry):
+            entry, fault = self._found(key)
+            if entry is not None and not self._is_expired(entry) and not fault:
                 return entry
         return None
+
+    def _found(self, key: str) -> tuple[Entry | None, str]:
+        """The entry, and why it would not be read; anew where a replace overtook the look."""
+        entry, fault = self._backend.get_entry(key), ""
+        for _ in range(_TRIES):
+            fault = self._fault(entry) if entry is not None else ""
+            again = self._backend.get_entry(key) if fault else entry
+            if again is entry or (again and entry and again.generation == entry.generation):
+                break
+            entry = again
+        return entry, fault
 
     def _is_expired(self, entry: Entry) -> bool:
         return entry.expires_at is not None and self._now >= entry.expires_at
