@@ -68,6 +68,7 @@ OURS_AT_A_HIT = {
     "cacheness.plugins.registry",
     "cacheness.plugins.tables",
     "cacheness.reader",
+    "cacheness.shortcuts",
     "cacheness.statistics",
     "cacheness.statistics.hits",
     "cacheness.switch",
