@@ -9,6 +9,7 @@ import pytest
 
 from cacheness import Handler, PluginWarning, UnifiedCache, register_handler, unregister_handler
 from cacheness.generations import new_generation
+from cacheness.handlers.json import JsonHandler
 from cacheness.testing.store import forked
 from cacheness.writer import Writer
 
@@ -318,3 +319,119 @@ def test_a_payload_is_made_once_whatever_its_size(tmp_path, way, size):
             assert entry.logical_bytes == size
     finally:
         unregister_handler("tall")
+
+
+class MarkedHandler(JsonHandler):
+    """Of dicts, those with a mark; it says nothing of how it decides."""
+
+    name = "marked"
+
+    def can_handle(self, obj):
+        return type(obj) is dict and "mark" in obj
+
+
+class TurnedHandler(JsonHandler):
+    """Keeps its bytes in another order than the class that it extends."""
+
+    name = "turned"
+
+    def dumps(self, obj, context):
+        buffers, metadata = super().dumps(obj, context)
+        return (b"".join(buffers)[::-1],), metadata
+
+    def loads(self, buffer, metadata, context):
+        return super().loads(memoryview(bytes(buffer)[::-1]), metadata, context)
+
+
+@pytest.fixture
+def registered():
+    made = []
+
+    def register(handler, **options):
+        register_handler(handler, **{"priority": 1000, **options})
+        made.append(handler.name)
+
+    yield register
+    for name in made:
+        unregister_handler(name)
+
+
+def test_what_a_handler_promises_is_no_promise_of_a_subclass_that_decides_otherwise(
+    tmp_path, registered
+):
+    registered(MarkedHandler)
+    with UnifiedCache(tmp_path) as cache:
+        for number in range(3):
+            cache.put({"mark": number}, f"marked {number}")
+            cache.put({"x": number}, f"plain {number}")
+        handlers = {entry.cache_key: entry.handler for entry in cache.entries()}
+
+    assert set(handlers.values()) == {"marked", "json"}
+    assert all(key.startswith("marked") == (name == "marked") for key, name in handlers.items())
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, {"a": "x" * 100_000}], ids=["small", "large"])
+def test_a_subclass_that_makes_other_bytes_is_asked_for_them(tmp_path, registered, value):
+    registered(TurnedHandler)
+    with UnifiedCache(tmp_path, compressor="none") as cache:
+        for key in ("first", "second"):
+            cache.put(value, key)
+            assert cache.get_entry(key).handler == "turned"
+            assert cache.get(key) == value
+
+
+def test_a_handler_that_comes_in_the_middle_of_a_put_is_not_given_the_bytes_of_another(
+    tmp_path, registered
+):
+    class SecondHandler(MarkedHandler):
+        name = "second"
+
+        def can_handle(self, obj):
+            return type(obj) is complex
+
+        def dumps(self, obj, context):
+            return (b"%d" % obj.imag,), {}
+
+        def loads(self, buffer, metadata, context):
+            return complex(0, int(bytes(buffer)))
+
+    class FirstHandler(SecondHandler):
+        name = "first"
+        data_only = True
+
+        def dumps_plain(self, obj):
+            if not came:
+                came.append(1)
+                registered(SecondHandler, priority=2000)
+            return b"first" * 10_000
+
+    came = []
+    registered(FirstHandler)
+    with UnifiedCache(tmp_path, compressor="none") as cache:
+        cache.put(3j, "k")
+        assert came
+        assert cache.get_entry("k").handler == "second"
+        assert cache.get("k") == 3j
+
+
+def test_parameters_are_taken_as_they_are_at_the_call(tmp_path):
+    params = {"b": 1, "a": 1}
+
+    class Changing(JsonHandler):
+        name = "changing"
+
+        def can_handle(self, obj):
+            params["a"] = 2
+            return False
+
+    register_handler(Changing, priority=1000)
+    try:
+        with UnifiedCache(tmp_path) as cache:
+            key = cache.put([1], params=params)
+            recorded = cache.get_entry(key).params
+            params["a"] = 1
+            (listed,) = cache.put_batch([([1], params)])
+            assert recorded == cache.get_entry(listed).params == {"b": 1, "a": 1}
+            assert key == listed == cache.put([2], a=1, b=1)
+    finally:
+        unregister_handler("changing")

@@ -70,3 +70,14 @@ def test_a_warning_with_nobody_but_us_on_the_stack_is_given():
     exec("def give(): warn('told', CachenessWarning)", scope)
     with pytest.warns(CachenessWarning, match="told"):
         scope["give"]()
+
+
+def test_a_module_of_a_name_like_ours_is_the_callers_and_one_without_a_name_is_no_error(tmp_path):
+    for number, name in enumerate(["cacheness_mine", None]):
+        scope = {"__name__": name}
+        exec(compile("def put(cache, value): cache.put(value, 'k')", "theirs.py", "exec"), scope)
+        with UnifiedCache(tmp_path / str(number)) as cache:
+            cache.put(1, "k", prefix="p")
+            told = told_by(lambda cache, put=scope["put"]: put(cache, 2), cache)
+        # Python itself leaves out the warnings of modules without a name.
+        assert told == ([(CachenessWarning, "theirs.py")] if name else [])

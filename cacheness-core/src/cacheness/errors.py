@@ -93,12 +93,17 @@ class SecurityWarning(CachenessWarning):
 
 
 def warn(message: str, category: type[CachenessWarning]) -> None:
-    """Give a warning about the line that called us, whatever of us and of plugins is between."""
+    """Give a warning about the line that called us, however many of our functions are between."""
     import sys
     import warnings
 
-    between = ("cacheness.", "cacheness_", "contextlib")
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(between):
+    while (
+        frame.f_back is not None
+        and str(frame.f_globals.get("__name__")).partition(".")[0] in _BETWEEN
+    ):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+_BETWEEN = frozenset({"cacheness", "contextlib"})

@@ -78,8 +78,8 @@ def checked_key(cache_key: object) -> str:
 
 def entry_name(
     cache_key: object, params: Mapping[str, object] | None, fields: dict[str, object]
-) -> Mapping[str, object] | None:
-    """The parameters that name the entry, or None where a key does.
+) -> dict[str, object] | None:
+    """The parameters that name the entry, in a dict of their own, or None where a key does.
 
     Raises:
         TypeError: Nothing names it, more than one thing does, or a reserved name is among
@@ -113,7 +113,7 @@ def entry_name(
         raise TypeError(f"params={type(params).__name__} is no mapping of names to values")
     if not all(isinstance(name, str) for name in params):
         raise TypeError("the names in params={…} are not all str")
-    return params
+    return dict(params)
 
 
 def checked_age(prefix: object, ttl_seconds: Duration | None, options: object = None) -> Any:

@@ -10,6 +10,7 @@ from cacheness import forks
 from cacheness.backends.plain_entry import PlainEntry
 from cacheness.errors import BackendUnavailableError, CachenessError, CachenessWarning, warn
 from cacheness.logged import is_logged
+from cacheness.payloads.dumped import Dumped
 from cacheness.switch import is_off, off
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ class Writer:
         options: Mapping[str, Any] | None = None,
         *,
         if_absent: bool = False,
-        dumped: bytes | None = None,
+        dumped: Dumped | None = None,
     ) -> bool:
         """Write the payload, then the entry, then remove what it replaced."""
         self._engine.check_writable()
@@ -118,7 +119,7 @@ class Writer:
         key: str,
         obj: object,
         params: Mapping[str, object] | None,
-        dumped: bytes | None,
+        dumped: Dumped | None,
     ) -> None:
         details: dict[str, Any] = {"ttl_seconds": self._engine.config.default_ttl_seconds}
         if params:
@@ -162,7 +163,7 @@ class Writer:
         handler: str | None = None,
         compressor: str | None = None,
         options: Mapping[str, Any] | None = None,
-        dumped: bytes | None = None,
+        dumped: Dumped | None = None,
     ) -> Entry | None:
         """Write the payload, and make its entry, which is not recorded yet.
 
@@ -181,7 +182,7 @@ class Writer:
         """
         if handler is None and compressor is None and not options and dumped is None:
             made = self.small.entry(key, obj, details)
-            if made is not None and not isinstance(made, bytes):
+            if made is not None and not isinstance(made, Dumped):
                 return made
             dumped = made
         encoded = self._encoded(key, obj, handler, compressor, options, dumped)
@@ -203,7 +204,7 @@ class Writer:
         handler: str | None,
         compressor: str | None,
         options: Mapping[str, Any] | None,
-        dumped: bytes | None,
+        dumped: Dumped | None,
     ) -> Encoded | None:
         """The payload, which is written; None where it is larger than the cache may be."""
         upkeep = self._engine.upkeep()

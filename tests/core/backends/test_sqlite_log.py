@@ -3,10 +3,13 @@
 
 import os
 import sys
+import threading
 
 import pytest
 
 from cacheness import UnifiedCache
+from cacheness.backends import sqlite_log
+from cacheness.backends.sqlite_opening import mapped_bytes
 from cacheness.backends.sqlite_token import log_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="looks at the file's size there")
@@ -95,3 +98,41 @@ def test_a_file_is_read_in_place_once_it_is_large(cache, tmp_path):
     with UnifiedCache(tmp_path) as other:
         other.get("k")
         assert [before, mapped(cache), mapped(other)] == [(0,), (0x7FFF0000,), (0x7FFF0000,)]
+
+
+def test_who_closes_from_another_thread_opens_nothing_for_it(tmp_path):
+    with UnifiedCache(tmp_path, compressor="none") as cache:
+        write(cache, 8000)
+    with UnifiedCache(tmp_path, compressor="none") as cache:
+        cache.put("x", "k")
+        connections = cache.engine.backend._connections
+        opened = list(connections._connections)
+        seen = []
+        connections._opener.open = lambda displaced: seen.append(displaced)
+        closing = threading.Thread(target=cache.close)
+        closing.start()
+        closing.join()
+    assert opened
+    assert seen == []
+
+
+def test_a_put_that_is_stored_is_no_error_where_another_thread_closes_right_after(tmp_path):
+    with UnifiedCache(tmp_path, compressor="none") as cache:
+        write(cache, 8000)
+        connections = cache.engine.backend._connections
+        connections.mine().is_mapped = False
+        connections._pages_left = 0
+
+        def closed_first(path, journal):
+            closing = threading.Thread(target=cache.close)
+            closing.start()
+            closing.join()
+            return mapped_bytes(path, journal)
+
+        sqlite_log.mapped_bytes = closed_first
+        try:
+            cache.put("x", "k")
+        finally:
+            sqlite_log.mapped_bytes = mapped_bytes
+    with UnifiedCache(tmp_path) as cache:
+        assert cache.get("k") == "x"

@@ -652,3 +652,18 @@ def test_an_entry_that_is_replaced_while_it_is_looked_at_is_told_as_it_is_then(
     assert not left
     assert told.verdict == ("hit" if after == "replaced" else "miss")
     assert "missing" not in str(told)
+
+
+def test_an_entry_that_is_replaced_all_the_time_is_told_as_stored(cache, monkeypatch):
+    square = make_square(cache)
+    array = np.arange(50_000)
+    square(array)
+    look = Reader.fault
+
+    def overtaken(*arguments):
+        square.cache_refresh(array)
+        return look(*arguments)
+
+    monkeypatch.setattr(Reader, "fault", overtaken)
+
+    assert square.cache_explain(array).verdict == "hit"

@@ -341,3 +341,23 @@ def test_making_a_key_imports_little():
     allowed = {"cacheness", "blake3", "struct", "operator", "__future__", "warnings"}
     allowed |= {f"_{name}" for name in allowed}
     assert [name for name in loaded if name.partition(".")[0] not in allowed] == []
+
+
+class Named(str):
+    """Shows another text than it is, as a `str` with a mixed-in `Enum` does."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        return f"Named.{super().__str__()}"
+
+
+def test_a_name_counts_as_the_text_that_it_is_whatever_it_shows():
+    for first, second in (({Named("a"): 1}, {"a": 1}), ({"c": 1, "d": 1}, {"d": 1, "c": 1})):
+        assert params_key(first) == params_key(second)
+        assert params_bytes(first) == params_bytes(second)
+        assert encode_params(first) == encode_params(second)
+    assert params_key({Named("a"): 1, "Named.a": 2}) != params_key({"Named.a": 2})
+    assert params_key({Named("a"): [1]}) == params_key({"a": [1]})
+    function = FunctionKey("f", "", None)
+    assert CallKeys(function, ["a"]).key("d", (1,)) == function.key("d", {"a": 1})

@@ -40,6 +40,7 @@ class Held:
         "functions",
         "identity",
         "inside",
+        "is_mapped",
         "owner",
         "watch",
     )
@@ -60,6 +61,8 @@ class Held:
         """Whose transaction is open, see `sqlite_transaction`."""
         self.functions: set[str] = set()
         """The functions that its statements were made to know."""
+        self.is_mapped = False
+        """Whether it was told to read a file in place that became large, see `sqlite_log`."""
 
 
 def close_all(path: str, connections: dict[int, Held]) -> None:

@@ -13,11 +13,12 @@ from cacheness.backends.sqlite_compiling import tell
 from cacheness.backends.sqlite_opening import mapped_bytes
 from cacheness.backends.sqlite_token import log_of
 from cacheness.backends.statements import statements_of_this_thread
-from cacheness.errors import BackendUnavailableError
+from cacheness.errors import BackendUnavailableError, CacheClosedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cacheness.backends.sqlite_connections import Connections
+    from cacheness.backends.sqlite_held import Held
 
 __all__ = ["LEAST", "look_after_log"]
 
@@ -43,7 +44,7 @@ def look_after_log(connections: Connections) -> int:
     try:
         waiting = _look(connections)
         _map_if_large(connections)
-    except (OSError, sqlite3.Error, BackendUnavailableError):
+    except (OSError, sqlite3.Error, BackendUnavailableError, CacheClosedError):
         return LEAST  # the log grows until somebody succeeds; nothing is lost
     return max(LEAST, (_PAGES - waiting) // 2)  # others write, too
 
@@ -62,8 +63,13 @@ def _look(connections: Connections) -> int:
 
 
 def _map_if_large(connections: Connections) -> None:
+    """Have this thread's connection, if there is one, read a file in place that became large."""
+    held: Held | None = getattr(connections.local, "held", None)
+    if held is None or held.is_mapped:
+        return
     mapped = mapped_bytes(connections.path, connections.journal)
-    if mapped:  # which costs next to nothing where it is already
+    if mapped:
+        held.is_mapped = True
         connections.tell(f"PRAGMA mmap_size = {mapped}")
 
 

@@ -113,14 +113,16 @@ class _Explainer:
 
     def _found(self, key: str) -> tuple[Entry | None, str]:
         """The entry, and why it would not be read; anew where a replace overtook the look."""
-        entry, fault = self._backend.get_entry(key), ""
+        entry = self._backend.get_entry(key)
         for _ in range(_TRIES):
-            fault = self._fault(entry) if entry is not None else ""
-            again = self._backend.get_entry(key) if fault else entry
-            if again is entry or (again and entry and again.generation == entry.generation):
+            if entry is None:
                 break
+            fault = self._fault(entry)
+            again = self._backend.get_entry(key) if fault else entry
+            if again is not None and again.generation == entry.generation:
+                return entry, fault
             entry = again
-        return entry, fault
+        return entry, ""
 
     def _is_expired(self, entry: Entry) -> bool:
         return entry.expires_at is not None and self._now >= entry.expires_at

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JsonHandler"]
 
 _TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
-_SIZED = frozenset({"dict", "list", "str"})
+_SIZED = (dict, list, str)
 
 
 class JsonHandler(BufferHandler):
@@ -45,8 +45,8 @@ class JsonHandler(BufferHandler):
     def dumps_plain(self) -> Callable[[Any], bytes | None]:
         """Gives all of the payload, where `loads` needs no metadata with it; else None.
 
-        The core asks it before it makes a context for `dumps`. A process that only reads does
-        without it, and without orjson.
+        The core asks it in place of `dumps`, before it makes a context for that, and stores what
+        it gives at any size. A process that only reads does without it, and without orjson.
         """
         from cacheness.handlers.json_bytes import plain_json
 
@@ -61,4 +61,4 @@ class JsonHandler(BufferHandler):
 
     def describe(self, obj: Any) -> str:
         kind = type(obj).__name__
-        return f"{kind} of {len(obj)}" if kind in _SIZED else kind
+        return f"{kind} of {len(obj)}" if isinstance(obj, _SIZED) else kind

@@ -35,14 +35,12 @@ def is_shallow(obj: Any) -> bool:
     there is at most one list in a list or dict, so that none occurs twice.
     """
     kind = type(obj)
-    if kind is dict:
-        values = [*obj.values()]
-    elif kind is list:
-        values = obj
-    else:
+    if kind is not dict and kind is not list:
         return kind in _FLAT
+    values = obj.values() if kind is dict else obj
     if len(values) > _FEW:
         return _FLAT.issuperset(map(type, values))
+    values = [*values]  # another thread may change the container
     kinds = (*map(type, values),)
     at = _shapes.get(kinds)
     if at is None:

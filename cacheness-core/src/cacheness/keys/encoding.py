@@ -63,6 +63,8 @@ _INT_HEADS = [b"i%d:" % length for length in range(64)]
 _CONSTANTS = {None: b"n0:", True: b"t0:", False: b"f0:"}
 _NAN = b"d8:\x7f\xf8\x00\x00\x00\x00\x00\x00"
 _float_bytes = Struct(">d").pack
+_text = str.__str__
+"""A name as it is, where a subclass of `str` shows another one."""
 
 
 class Unstable(Exception):  # noqa: N818 - a verdict on a value; callers turn it into the public error
@@ -95,6 +97,9 @@ def params_key(params: Mapping[str, object]) -> str:
 
     Keys of scalars that were asked for lately are remembered, which takes 1 µs for three. Of
     the others the bytes by which they are remembered are, in order, those that are hashed.
+
+    Args:
+        params: The parameters, in a mapping that nobody changes meanwhile.
 
     Raises:
         UnhashableParameterError: A parameter has no stable fingerprint.
@@ -152,7 +157,7 @@ def _short_form(params: Mapping[str, object]) -> bytes | None:
     if not SCALARS.issuperset(map(type, params.values())) or _has_no_short_form(params):
         return None
     order = _ORDERS.get(names) or _order(names)
-    short = dumps({str(name): params[name] for name in order}, _WITHOUT_REFERENCES)
+    short = dumps({_text(name): params[name] for name in order}, _WITHOUT_REFERENCES)
     return short if len(short) <= LONGEST_BODY else None
 
 
@@ -429,7 +434,7 @@ def _plan(names: tuple[str, ...]) -> Plan:
                 raise UnhashableParameterError(
                     f"a parameter is named {name!r}; names of parameters are strings"
                 )
-        plan = tuple(sorted([(name, encode(str(name))) for name in names], key=lambda p: p[1]))
+        plan = tuple(sorted([(name, encode(_text(name))) for name in names], key=lambda p: p[1]))
         if len(_PLANS) >= _MOST_PLANS:
             _PLANS.clear()
         _PLANS[names] = plan

@@ -49,9 +49,8 @@ def put_at_hand(
     keys: list[str] = []
     values: dict[str, tuple[object, Mapping[str, object] | None]] = {}
     for obj, name in pairs:
-        key, params = (
-            (checked_key(name), None) if isinstance(name, str) else (params_key(name), name)
-        )
+        params = None if isinstance(name, str) else dict(name)  # which its owner may change
+        key = checked_key(name) if params is None else params_key(params)
         values[key] = obj, params
         keys.append(key)
     plain_entry, admits = engine.writer.small.plain_entry, engine.upkeep().admits

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cacheness.engine import Engine
     from cacheness.entry import Entry
     from cacheness.many import Name
+    from cacheness.payloads.dumped import Dumped
     from cacheness.progress import Progress
 
     Prepare: TypeAlias = Callable[
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
             key: str,
             obj: object,
             named: Mapping[str, object] | None,
-            dumped: bytes | None = None,
+            dumped: Dumped | None = None,
             /,
         ) -> Entry | None: ...
 
@@ -191,9 +192,11 @@ def _put_as_they_come(
                 if type(name) is str:
                     key, named = checked_key(name), None
                 elif type(name) is dict and _TEXTS.issuperset(map(type, name)):
-                    key, named = params_key(name), name
+                    named = dict(name)  # which its owner may change
+                    key = params_key(named)
                 else:
-                    key, named = _key(name), _params(name)
+                    named = _params(name)
+                    key = _key(name if named is None else named)
                 if named and secret:
                     known.update(named)
                 entry = None if is_off() else prepare(key, obj, named)
@@ -238,7 +241,7 @@ def _preparing(
         key: str,
         obj: object,
         named: Mapping[str, object] | None,
-        dumped: bytes | None = None,
+        dumped: Dumped | None = None,
     ) -> Entry | None:
         of_this = {**details, "params": summarise_params(named, secret)} if named else details
         return writer.prepare(key, obj, of_this, handler, compressor, options, dumped)
@@ -279,7 +282,7 @@ def _several(names: Iterable[Name]) -> Iterable[Name]:
 
 
 def _params(name: Name) -> Mapping[str, object] | None:
-    return name if isinstance(name, Mapping) else None
+    return dict(name) if isinstance(name, Mapping) else None
 
 
 def _key(name: Name) -> str:
@@ -289,7 +292,7 @@ def _key(name: Name) -> str:
     if isinstance(name, Mapping):
         if not all(isinstance(one, str) for one in name):
             raise TypeError(f"the names of the parameters in {name!r} are not all str")
-        return params_key(name)
+        return params_key(dict(name))
     if isinstance(name, str):
         return checked_key(name)
     raise TypeError(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cacheness.compressors.base import Compressor
     from cacheness.config import CacheConfig
     from cacheness.handlers.protocols import Buffer
+    from cacheness.payloads.dumped import Dumped
     from cacheness.plugins.registry import LoadedHandler, Registry
 
 __all__ = ["Encoded", "Encoder"]
@@ -84,7 +85,7 @@ class Encoder:
         handler: str | None = None,
         compressor: str | None = None,
         options: Mapping[str, Any] | None = None,
-        dumped: bytes | None = None,
+        dumped: Dumped | None = None,
     ) -> Encoded:
         """Store the value's payload by the first handler that keeps it exactly.
 
@@ -93,7 +94,7 @@ class Encoder:
             handler: The name of the handler to use.
             compressor: The name of the compressor to use instead of the configured one.
             options: For the handler.
-            dumped: What ``dumps_plain`` of the first handler has given for it already.
+            dumped: What a handler has made of it already.
 
         Raises:
             SerializationError: No handler keeps it; the message says what each said.
@@ -106,7 +107,6 @@ class Encoder:
                 return self._encode_with(loaded, obj, codec, options or EMPTY, dumped)
             except CannotHandleError as refusal:
                 refusals.append(f"{loaded.name}: {refusal}")
-                dumped = None
         raise SerializationError(
             f"no handler keeps a {_type_name(obj)} exactly"
             + (f" ({'; '.join(refusals)})" if refusals else "")
@@ -126,14 +126,16 @@ class Encoder:
         obj: object,
         codec: Compressor,
         options: Mapping[str, Any],
-        dumped: bytes | None,
+        made: Dumped | None,
     ) -> Encoded:
         if not (loaded.data_only or self.allow_pickle):
             raise CannotHandleError("allow_pickle=False keeps only what is data-only")
-        if loaded.name in self.handler_options or options:
-            dumped = None
-        elif dumped is None and loaded.dumps_plain is not None and loaded.data_only:
-            dumped = loaded.dumps_plain(obj)
+        dumped: bytes | None = None
+        if loaded.name not in self.handler_options and not options:
+            if made is not None and made.loaded is loaded:
+                dumped = made.payload
+            elif loaded.dumps_plain is not None:
+                dumped = loaded.dumps_plain(obj)
         if dumped is not None and self.signing != "all":
             plain = self._plain(loaded, obj, codec, dumped)
             if plain is not None:

@@ -50,6 +50,7 @@ class LoadedHandler:
         "buffers_last",
         "compresses",
         "data_only",
+        "decides_by_type",
         "describe",
         "distribution",
         "dumps",
@@ -92,11 +93,26 @@ class LoadedHandler:
         self.map = getattr(handler, "map", self.open)
         self.fingerprint = getattr(handler, "fingerprint", None)
         self.describe = getattr(handler, "describe", None)
+        self.decides_by_type = handler.decides_by_type and _says(
+            handler, "decides_by_type", "can_handle"
+        )
 
     @property
     def dumps_plain(self) -> Callable[[Any], bytes | None] | None:
         """Makes all of a payload that needs no metadata; asked for only when something is put."""
-        return getattr(self.handler, "dumps_plain", None) if self.is_plain else None
+        if not (self.is_plain and _says(self.handler, "dumps_plain", "dumps", "loads")):
+            return None
+        return getattr(self.handler, "dumps_plain", None)
+
+
+def _says(handler: Handler, name: str, *about: str) -> bool:
+    """Whether what a class says by a name holds of what it does, which a subclass may do anew."""
+    for one in type(handler).__mro__:
+        if name in vars(one):
+            return True
+        if any(each in vars(one) for each in about):
+            return False
+    return False
 
 
 class Registry:
