@@ -360,4 +360,24 @@ def test_a_name_counts_as_the_text_that_it_is_whatever_it_shows():
     assert params_key({Named("a"): 1, "Named.a": 2}) != params_key({"Named.a": 2})
     assert params_key({Named("a"): [1]}) == params_key({"a": [1]})
     function = FunctionKey("f", "", None)
-    assert CallKeys(function, ["a"]).key("d", (1,)) == function.key("d", {"a": 1})
+    calls = CallKeys(function, ["a"])
+    assert calls.key("d", (1,)) == function.key("d", {"a": 1})
+    assert [type(name) for name in calls.names] == [str]  # which is compiled into a wrapper
+    assert [type(name) for name in part_digests({Named("z"): 1})] == [str]
+    assert [type(name) for name in CallKeys(function, ["z"]).names] == [str]
+
+
+class Unequal(str):
+    """As no other text is, not even the one that it is."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+
+def test_a_name_that_equals_no_text_counts_as_the_text_that_it_is():
+    for value in (1, [1]):
+        assert params_key({Unequal("a"): value}) == params_key({"a": value})
+        assert params_bytes({Unequal("a"): value}) == params_bytes({"a": value})

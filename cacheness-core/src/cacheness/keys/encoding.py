@@ -63,6 +63,7 @@ _INT_HEADS = [b"i%d:" % length for length in range(64)]
 _CONSTANTS = {None: b"n0:", True: b"t0:", False: b"f0:"}
 _NAN = b"d8:\x7f\xf8\x00\x00\x00\x00\x00\x00"
 _float_bytes = Struct(">d").pack
+_STR = frozenset({str})
 _text = str.__str__
 """A name as it is, where a subclass of `str` shows another one."""
 
@@ -143,6 +144,7 @@ def params_bytes(params: Mapping[str, object], pieces: list[bytes] | None = None
     Raises:
         UnhashableParameterError: A parameter has no stable fingerprint.
     """
+    params = _by_text(params)
     short = _short_form(params)
     return b"".join(pieces or encode_params(params)) if short is None else short
 
@@ -157,7 +159,7 @@ def _short_form(params: Mapping[str, object]) -> bytes | None:
     if not SCALARS.issuperset(map(type, params.values())) or _has_no_short_form(params):
         return None
     order = _ORDERS.get(names) or _order(names)
-    short = dumps({_text(name): params[name] for name in order}, _WITHOUT_REFERENCES)
+    short = dumps({name: params[name] for name in order}, _WITHOUT_REFERENCES)
     return short if len(short) <= LONGEST_BODY else None
 
 
@@ -169,11 +171,29 @@ def _has_no_short_form(params: Mapping[str, Any]) -> bool:
     )
 
 
+def _by_text(params: Mapping[str, object]) -> Mapping[str, object]:
+    """The parameters by names that are `str` itself, and no subclass that shows another text."""
+    if _STR.issuperset(map(type, params)):
+        return params
+    return {
+        _text(name): value for name, value in zip(_checked(params), params.values(), strict=True)
+    }
+
+
+def _checked(names: Iterable[object]) -> list[str]:
+    for name in names:
+        if not isinstance(name, str):
+            raise UnhashableParameterError(
+                f"a parameter is named {name!r}; names of parameters are strings"
+            )
+    return list(names)  # type: ignore[arg-type]  # as was seen
+
+
 def _order(names: tuple[str, ...]) -> tuple[str, ...]:
     order = tuple(name for name, _ in _plan(names))
     if len(_ORDERS) >= _MOST_PLANS:
         _ORDERS.clear()
-    _ORDERS[names] = order
+    _ORDERS[tuple(map(_text, names))] = order
     return order
 
 
@@ -333,6 +353,7 @@ def encode_params(params: Mapping[str, object]) -> list[bytes]:
     Raises:
         UnhashableParameterError: A parameter has no stable fingerprint.
     """
+    params = _by_text(params)
     names = tuple(params)
     plan = _PLANS.get(names) or _plan(names)
     pieces: list[bytes] = []
@@ -429,15 +450,11 @@ def _held(encoded: bytes, value: object, memo: Memo) -> bytes:
 def _plan(names: tuple[str, ...]) -> Plan:
     plan = _PLANS.get(names)
     if plan is None:
-        for name in names:
-            if not isinstance(name, str):
-                raise UnhashableParameterError(
-                    f"a parameter is named {name!r}; names of parameters are strings"
-                )
-        plan = tuple(sorted([(name, encode(_text(name))) for name in names], key=lambda p: p[1]))
+        texts = tuple(map(_text, _checked(names)))
+        plan = tuple(sorted([(name, encode(name)) for name in texts], key=lambda p: p[1]))
         if len(_PLANS) >= _MOST_PLANS:
             _PLANS.clear()
-        _PLANS[names] = plan
+        _PLANS[texts] = plan
     return plan
 
 
