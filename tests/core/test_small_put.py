@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A small value stored by the short way is recorded as by the long one."""
 
+import sys
 from collections import Counter, OrderedDict
 from dataclasses import replace
 from enum import StrEnum
+from types import ModuleType
 
 import pytest
 
@@ -435,3 +437,19 @@ def test_parameters_are_taken_as_they_are_at_the_call(tmp_path):
             assert key == listed == cache.put([2], a=1, b=1)
     finally:
         unregister_handler("changing")
+
+
+def test_a_handler_whose_type_is_imported_later_is_asked_from_then_on(
+    tmp_path, registered, monkeypatch
+):
+    registered(MarkedHandler, types=("imported_later.Marked",))
+    late = ModuleType("imported_later")
+    late.Marked = dict
+    with UnifiedCache(tmp_path) as cache:
+        for _ in range(2):  # has a look at the disk
+            cache.put({"mark": 1}, "before")
+        monkeypatch.setitem(sys.modules, "imported_later", late)
+        cache.put({"mark": 1}, "after")
+
+        assert cache.get_entry("before").handler == "json"
+        assert cache.get_entry("after").handler == "marked"

@@ -81,3 +81,21 @@ def test_a_module_of_a_name_like_ours_is_the_callers_and_one_without_a_name_is_n
             told = told_by(lambda cache, put=scope["put"]: put(cache, 2), cache)
         # Python itself leaves out the warnings of modules without a name.
         assert told == ([(CachenessWarning, "theirs.py")] if name else [])
+
+
+def test_a_warning_within_a_context_of_ours_is_about_the_line_that_entered_it():
+    scope = {"__name__": "cacheness.made", "warn": warn, "CachenessWarning": CachenessWarning}
+    program = """
+from contextlib import contextmanager
+@contextmanager
+def entered():
+    warn("told", CachenessWarning)
+    yield
+"""
+    exec(program, scope)
+
+    def enter(_):
+        with scope["entered"]():
+            pass
+
+    assert told_by(enter, None) == [(CachenessWarning, __file__)]
