@@ -136,3 +136,13 @@ def test_a_put_that_is_stored_is_no_error_where_another_thread_closes_right_afte
             sqlite_log.mapped_bytes = mapped_bytes
     with UnifiedCache(tmp_path) as cache:
         assert cache.get("k") == "x"
+
+
+def test_what_another_machine_may_write_to_is_never_mapped(tmp_path):
+    path = str(tmp_path / "file")
+    assert mapped_bytes(path, "wal") == 0  # there is none yet
+    with open(path, "wb") as file:
+        file.truncate(17 << 20)
+
+    assert mapped_bytes(path, "rollback") == 0
+    assert (mapped_bytes(path, "wal") > 0) == (sys.maxsize > 2**32)

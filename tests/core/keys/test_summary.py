@@ -55,6 +55,30 @@ def test_every_summary_is_short_json_that_reads_back(params):
     assert len(text) < 100_000
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(float(text) for text in ("nan", "inf", "-inf")),
+        *(2**63, 2**64 - 1, -(2**63) - 1, 2**100),
+        *("a\0b", "\ud800", "x" * 201),
+    ],
+    ids=ascii,
+)
+def test_a_scalar_that_json_or_a_database_would_change_is_told_in_a_line(value):
+    told = summarise_params({"a": 1, "value": value, "b": "text"})
+
+    assert (told["a"], told["b"]) == (1, "text")
+    assert told["value"] != value
+    assert "digest" in told["value"]
+
+
+@pytest.mark.parametrize(
+    "value", [None, "null", "\\u0000", 2**53, 2**63 - 1, -(2**63), "x" * 200, "\x1f"], ids=ascii
+)
+def test_a_scalar_that_only_looks_like_one_of_these_stays(value):
+    assert summarise_params({"a": 1, "value": value}) == {"a": 1, "value": value}
+
+
 def test_short_containers_stay_as_they_are():
     params = {"names": ["a", "b"], "grid": {"lr": [0.1, 0.2], "deep": {"x": None}}, "none": []}
 
