@@ -453,3 +453,23 @@ def test_a_handler_whose_type_is_imported_later_is_asked_from_then_on(
 
         assert cache.get_entry("before").handler == "json"
         assert cache.get_entry("after").handler == "marked"
+
+
+def test_hits_that_have_waited_are_written_by_the_put_of_each_second_that_looks_at_the_disk(
+    tmp_path,
+):
+    def hits():
+        return cache.get_entry("k").hits
+
+    with UnifiedCache(tmp_path) as cache:
+        for _ in range(2):
+            cache.put(VALUE, "k")
+        cache.get("k")
+        engine = cache.engine
+        engine.hits.reads[:] = [(key, at - 11) for key, at in engine.hits.reads]
+        cache.put(VALUE, "other")
+        before = hits()
+        engine.upkeep()._space._look_at = 0.0
+        cache.put(VALUE, "another")
+
+        assert (before, hits()) == (0, 1)
