@@ -424,3 +424,18 @@ def test_a_suite_without_a_handler_or_objects_says_what_to_set() -> None:
         Suite().objects()
     with pytest.raises(AssertionError, match=r"set Suite\.handler"):
         next(Suite.loaded.__wrapped__(Suite()))  # type: ignore[attr-defined]
+
+
+class ChecksWhatNobodyVouchesFor(Sound):
+    def get_with(self, file_path: str, metadata: Mapping[str, Any], context: HandlerContext) -> Any:
+        try:
+            return self.get(file_path)
+        except ValueError:
+            if context.verified:
+                os._exit(139)
+            raise
+
+
+@pytest.mark.slow
+def test_damaged_bytes_are_never_read_as_ones_that_somebody_vouches_for(tmp_path: Path) -> None:
+    run(ChecksWhatNobodyVouchesFor, "reading_damaged_bytes_fails_or_gives_a_value", tmp_path / "it")

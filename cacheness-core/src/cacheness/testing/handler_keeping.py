@@ -218,12 +218,17 @@ class KeepingPromises(HandlerSubject):
 _REFUSE = "raise CannotHandleError in put"
 
 
-def contexts(options: Mapping[str, Any]) -> tuple[PutContext, GetContext]:
-    """What the core would tell the handler about a put, and about the get of its payload."""
+def contexts(options: Mapping[str, Any], *, verified: bool = True) -> tuple[PutContext, GetContext]:
+    """What the core would tell the handler about a put, and about the get of its payload.
+
+    Args:
+        options: The handler's.
+        verified: Whether a signature holds for the payload.
+    """
     registry = registry_for()
     raw = registry.compressor("none")
     putting = PutContext(registry, Parts(), options, raw, allow_pickle=True)
-    getting = GetContext("", options, raw, _no_parts, verified=True, allow_pickle=True)
+    getting = GetContext("", options, raw, _no_parts, verified=verified, allow_pickle=True)
     return putting, getting
 
 
