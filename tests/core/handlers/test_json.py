@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from cacheness.errors import CannotHandleError
 from cacheness.handlers.json import JsonHandler
 from cacheness.handlers.json_bytes import plain_json
-from cacheness.handlers.json_check import check_json
+from cacheness.handlers.json_check import check_json, is_shallow
 from cacheness.handlers.json_text import _Decoder, decode_with_json
 
 HANDLER = JsonHandler()
@@ -254,6 +254,29 @@ def test_the_quick_look_takes_what_the_thorough_one_takes(value):
     else:
         payload = plain_json(value)
         assert payload is None or identical(json.loads(payload), value)
+
+
+def test_a_dict_that_is_changed_meanwhile_gets_the_thorough_look():
+    class Changing(type):
+        def __hash__(cls):
+            changed.setdefault("meanwhile", 1)  # as another thread may, between any two steps
+            return type.__hash__(int)
+
+        def __eq__(cls, other):
+            return other is int
+
+    changed = {"a": Changing("One", (), {})(), "b": 1}
+
+    assert not is_shallow(changed)
+    assert "meanwhile" in changed
+
+
+@pytest.mark.parametrize("container", [list, lambda values: dict(enumerate(values))])
+def test_a_value_with_two_lists_gets_the_thorough_look(container):
+    assert is_shallow(container([1, [2, "3"], None]))
+    assert not is_shallow(container([1, [2], []]))
+    assert not is_shallow(container([1, [2, []]]))
+    assert not is_shallow(container([1, {}]))
 
 
 def test_it_is_described_in_a_line():
