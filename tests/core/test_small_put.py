@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A small value stored by the short way is recorded as by the long one."""
 
+import json
 import sys
 from collections import Counter, OrderedDict
 from dataclasses import replace
@@ -473,3 +474,22 @@ def test_hits_that_have_waited_are_written_by_the_put_of_each_second_that_looks_
         cache.put(VALUE, "another")
 
         assert (before, hits()) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"a": 1}, {"a": 1, "b": [1, 2]}, {"a": float("nan")}, {"a": "x" * 300}, {"a": "\ud800"}],
+    ids=str,
+)
+@pytest.mark.parametrize("secret", [(), ("a",)], ids=["told", "secret"])
+def test_what_is_told_in_json_is_what_the_entry_tells(cache, params, secret):
+    cache.put(VALUE, "first")  # and has a look at the disk
+    plain = cache.engine.writer.small.plain_entry("k", VALUE, params, None, secret)
+    cache.engine.backend.put_plain(plain)
+    entry = cache.get_entry("k")
+
+    told = {"object_type": entry.object_type, "summary": entry.summary, "params": entry.params}
+    assert told["params"].keys() == {"a", "b"} & params.keys() - {*secret}
+    assert plain.params == told["params"]
+    assert plain.details is None or json.loads(plain.details) == told
+    assert (plain.details is not None) is (params == {"a": 1} and not secret)

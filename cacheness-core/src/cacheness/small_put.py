@@ -12,7 +12,7 @@ from xxhash import xxh3_128_hexdigest
 from cacheness.backends.plain_entry import PlainEntry
 from cacheness.compressors.auto import SMALLEST
 from cacheness.generations import new_generation
-from cacheness.keys.summary import summarise_params
+from cacheness.keys.summary import as_recorded, summarise_params
 from cacheness.payloads.checksum import FAST
 from cacheness.payloads.dumped import Dumped
 
@@ -111,6 +111,11 @@ class SmallPut:
             return Dumped(loaded, payload)
         if not self._goes_unnoticed(size):
             return None
+        summary, details = describe(obj) if describe else of.__name__, None
+        if params:
+            said = {"object_type": object_type, "summary": summary, "params": params}
+            if secret or (details := as_recorded(said)) is None:
+                params = summarise_params(params, secret)
         # As `PlainEntry(…)` does it, but for a call of a function in Python.
         return tuple.__new__(
             PlainEntry,
@@ -124,9 +129,10 @@ class SmallPut:
                 distribution,
                 time(),
                 ttl_seconds,
-                summarise_params(params, secret) if params else {},
+                params or {},
                 object_type,
-                describe(obj) if describe else of.__name__,
+                summary,
+                details,
             ),
         )
 

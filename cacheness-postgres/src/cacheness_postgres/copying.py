@@ -89,6 +89,7 @@ def _plain_row(plain: PlainEntry, distance: float) -> bytes | None:
         params,
         object_type,
         summary,
+        _,
     ) = plain
     usual = _usual(namespace, handler, object_type, summary, distribution)
     if usual is None:

@@ -184,7 +184,7 @@ def plain_row(plain: PlainEntry, distance: float) -> Row | None:
     Takes 4 µs where making the entry and its row takes 12.
     """
     namespace, key, generation, handler, checksum, payload, distribution, now, ttl, *more = plain
-    fields, object_type, summary = more
+    fields, object_type, summary, _ = more
     params = _image(fields) if fields else "{}"
     text = f"{handler}{object_type}{summary}{distribution}{params}"
     if not can_be_stored(text) or _INEXACT_JSON.search(params):

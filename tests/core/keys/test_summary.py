@@ -8,12 +8,12 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cacheness import UnifiedCache
 from cacheness.keys.encoding import part_digests
-from cacheness.keys.summary import summarise_params
+from cacheness.keys.summary import as_recorded, summarise_params
 
 plain = (
     st.none()
@@ -158,3 +158,20 @@ def test_no_argument_is_ever_formatted(tmp_path, value):
         assert f(value) == f(value) == 2
         assert f.cache_info().hits == 1
         assert f.cache_explain(value)
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), plain | anything, max_size=4),
+    st.sampled_from(["dict of 3", "null", "a\0b", "\ud800", "x" * 300]),
+)
+@example({"a": 1, "b": "two"}, "dict of 3")
+@example({}, "dict of 3")
+def test_json_is_made_at_once_of_what_is_recorded_as_it_is(params, summary):
+    details = {"summary": summary, "params": params}
+
+    text = as_recorded(details)
+
+    assert text or params not in ({}, {"a": 1, "b": "two"}) or summary != "dict of 3"
+    if text is not None:
+        assert json.loads(text) == details
+        assert summarise_params(params) == params

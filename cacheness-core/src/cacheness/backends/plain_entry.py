@@ -33,6 +33,8 @@ class PlainEntry(NamedTuple):
     params: Mapping[str, Any]
     object_type: str
     summary: str
+    details: str | None = None
+    """The last three as JSON, by their names, where whoever made the entry has it."""
 
     def entry(self, **details: Any) -> Entry:
         """The entry that is meant, with more details if there are any."""

@@ -175,15 +175,12 @@ def plain_row(plain: PlainEntry) -> tuple[str, tuple[Any, ...]]:
         params,
         object_type,
         summary,
+        details,
     ) = plain
     size = len(payload)
-    details: dict[str, object] = {"object_type": object_type, "summary": summary}
-    if params:
-        details["params"] = params
-    try:
-        text = orjson.dumps(details).decode()
-    except TypeError:
-        text = _dump(details)
+    if details is None:
+        fields: dict[str, Any] = {"object_type": object_type, "summary": summary}
+        details = _dump({**fields, "params": params} if params else fields)
     values = (
         namespace,
         key,
@@ -197,7 +194,7 @@ def plain_row(plain: PlainEntry) -> tuple[str, tuple[Any, ...]]:
         now,
         now,
         now + COST_HALF_LIFE * log2(UNKNOWN_COST / (size + ENTRY_WEIGHT)),  # `cost_rank`
-        text,
+        details,
         bytearray(payload),  # `sqlite3` looks for an adapter of what is bytes, for 0.3 µs
     )
     if ttl is None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from typing import Any
 
-__all__ = ["summarise_params"]
+__all__ = ["as_recorded", "summarise_params"]
 
 LONGEST_TEXT = 200
 MOST_ELEMENTS = 16
@@ -18,6 +18,7 @@ DEEPEST = 3
 LARGEST_INT = 2**63
 """Beyond 64 bits JSON readers, SQLite among them, lose digits."""
 
+_LONGEST = LONGEST_TEXT + len('{"params":}')
 _NULL, _NUL = "null", "\\u0000"
 _INFINITY = float("inf")
 _SCALARS = frozenset((str, int, float, bool, type(None)))
@@ -41,16 +42,25 @@ def summarise_params(
     """
     if secret:
         params = {name: value for name, value in params.items() if name not in secret}
-    if _SCALARS.issuperset(map(type, params.values())):
-        # By loops in C, as `_is_plain` sees it: what JSON has other digits, "null" or an escape
-        # for, or that is long, is looked at one by one.
-        try:
-            text = dumps(params, None, OPT_STRICT_INTEGER).decode()
-        except TypeError:
-            text = _NULL
-        if len(text) <= LONGEST_TEXT and _NULL not in text and _NUL not in text:
-            return dict(params)
+    if as_recorded({"params": params}) is not None:
+        return dict(params)
     return {name: _summary(name, value, digests) for name, value in params.items()}
+
+
+def as_recorded(details: Mapping[str, Any]) -> str | None:
+    """[hot] What an entry tells of a value, in JSON, if its ``params`` are recorded as they are.
+
+    None where `summarise_params` has to look at them one by one: what is no scalar, or is long,
+    or what JSON has other digits, "null" or an escape for. Those that are plain are told by loops
+    in C, as `_is_plain` sees it.
+    """
+    if not _SCALARS.issuperset(map(type, details["params"].values())):
+        return None
+    try:
+        text = dumps(details, None, OPT_STRICT_INTEGER).decode()
+    except TypeError:
+        return None
+    return text if len(text) <= _LONGEST and _NULL not in text and _NUL not in text else None
 
 
 def _is_plain(value: Any) -> bool:
