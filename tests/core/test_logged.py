@@ -12,7 +12,7 @@ from cacheness import logged
 
 @pytest.fixture(autouse=True)
 def not_asked_yet(monkeypatch):
-    monkeypatch.setattr(logged, "_is_enabled", None)
+    monkeypatch.setattr(logged, "is_logged", logged._ask)
 
 
 def test_who_listens_is_heard_and_who_stops_is_not(caplog):
@@ -30,5 +30,5 @@ def test_logging_that_is_not_there_yet_is_no_error_and_is_found_later(monkeypatc
         else:
             patched.setitem(sys.modules, "logging", module)
         assert not logged.is_logged()
-    logged.is_logged()
-    assert logged._is_enabled is not None
+    assert not logged.is_logged()
+    assert logged.is_logged is not logged._ask

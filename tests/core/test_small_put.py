@@ -470,7 +470,7 @@ def test_hits_that_have_waited_are_written_by_the_put_of_each_second_that_looks_
         engine.hits.reads[:] = [(key, at - 11) for key, at in engine.hits.reads]
         cache.put(VALUE, "other")
         before = hits()
-        engine.upkeep()._space._look_at = 0.0
+        engine.upkeep().space.quiet_until = 0.0
         cache.put(VALUE, "another")
 
         assert (before, hits()) == (0, 1)

@@ -13,6 +13,7 @@ from _thread import RLock
 from time import time
 from weakref import WeakSet
 
+from cacheness import logged
 from cacheness.errors import (
     BackendUnavailableError,
     CacheClosedError,
@@ -20,7 +21,6 @@ from cacheness.errors import (
     ReadOnlyError,
 )
 from cacheness.forks import renew_in_child
-from cacheness.logged import is_logged
 from cacheness.plugins.registry import registry_for
 from cacheness.reader import Reader
 from cacheness.statistics.hits import HitBuffer
@@ -257,7 +257,7 @@ class Engine:
         """`dispose`, of which no entries are at hand."""
         from cacheness.progress import reporting
 
-        is_heard = bool(self.observers) or is_logged()
+        is_heard = bool(self.observers) or logged.is_logged()
         with reporting(progress, len(removed), "removing") as advance:
             for key, handler, stored_bytes, blob, store in removed:
                 self.discard_blob(blob, store)
@@ -339,7 +339,7 @@ class Engine:
         reason: str = "",
     ) -> None:
         """Tell observers, and the log where somebody listens to it."""
-        if is_logged():
+        if logged.is_logged():
             sys.modules["logging"].getLogger("cacheness").debug(
                 "%s %s%s", kind, key, reason and f": {reason}"
             )

@@ -4,31 +4,27 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["is_logged"]
 
-
-_is_enabled: Callable[[int], bool] | None = None
-"""Our logger's method of that name, once somebody imported `logging`."""
+_DEBUG = 10
 
 
-def is_logged() -> bool:
-    """[hot] Whether somebody imported `logging` and listens to our logger at DEBUG."""
-    if _is_enabled is None and not ("logging" in sys.modules and _found()):
-        return False
-    enabled: bool = _is_enabled(10)  # type: ignore[misc]  # which `_found` has set
-    return enabled
-
-
-def _found() -> bool:
-    """Whether there is our logger, for whom to ask from now on."""
-    global _is_enabled
-    make = getattr(sys.modules.get("logging"), "getLogger", None)
+def _ask() -> bool:
+    global is_logged
+    make: Any = getattr(sys.modules.get("logging"), "getLogger", None)
     if make is None:
-        return False  # another thread is in the middle of that import
-    _is_enabled = make("cacheness").isEnabledFor
-    return True
+        return False  # nobody has imported it, or another thread is in the middle of that
+    is_logged = partial(make("cacheness").isEnabledFor, _DEBUG)
+    return bool(is_logged())
+
+
+is_logged: Callable[[], bool] = _ask
+"""[hot] Whether somebody imported `logging` and listens to our logger at DEBUG. To be called as
+the module's, since it is our logger's own method from the first time on that there is one."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from time import perf_counter, time
 
-from cacheness import forks
+from cacheness import forks, logged
 from cacheness.errors import BackendUnavailableError, BlobCorruptedError, CachenessError
-from cacheness.logged import is_logged
 from cacheness.outcomes import KEPT, MISS, OVERTAKEN, UNSET
 from cacheness.payloads.decode import Decoder
 from cacheness.payloads.refusals import BadSignatureError, UndecodableError, ends_the_caller
@@ -82,7 +81,7 @@ class Reader:
         self._hits.add(key)
         if began:
             self._hits.timed.append((key, perf_counter() - began))
-        if self._engine.observers or is_logged():
+        if self._engine.observers or logged.is_logged():
             self._engine.tell("hit", key, plain[0], len(plain[3]))
         return value
 
@@ -96,7 +95,7 @@ class Reader:
         value = self._decoder.read_plain(plain, MISS)
         if value is not MISS:
             self._hits.add(key)
-            if self._engine.observers or is_logged():
+            if self._engine.observers or logged.is_logged():
                 self._engine.tell("hit", key, plain[0], len(plain[3]))
         return value
 
@@ -165,7 +164,7 @@ class Reader:
                 self._hits.add(key)
                 if began:
                     self._hits.timed.append((key, perf_counter() - began))
-                if self._engine.observers or is_logged():
+                if self._engine.observers or logged.is_logged():
                     self._engine.tell("hit", key, stored[1], stored[11])
                 return value
         if stored is not None:
@@ -176,7 +175,7 @@ class Reader:
     def missed(self, key: str, prefix: str | None = None) -> None:
         """Take note of a read that found nothing."""
         self.count_miss(prefix)
-        if self._engine.observers or is_logged():
+        if self._engine.observers or logged.is_logged():
             self._engine.tell("miss", key)
 
     def count_miss(self, prefix: str | None = None) -> None:
@@ -199,7 +198,7 @@ class Reader:
                 raise
             return MISS  # a handler's own errors are told by `read`
         self._hits.add(key)
-        if self._engine.observers or is_logged():
+        if self._engine.observers or logged.is_logged():
             stored = self._engine.backend.find(key)
             told = (stored[1], stored[11]) if stored else ()
             self._engine.tell("hit", key, *told)  # pyright: ignore[reportArgumentType]  # handler and size, or neither

@@ -15,6 +15,7 @@ from cacheness.generations import new_generation
 from cacheness.keys.summary import as_recorded, summarise_params
 from cacheness.payloads.checksum import FAST
 from cacheness.payloads.dumped import Dumped
+from cacheness.upkeep.free_space import ENTRY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -50,12 +51,12 @@ class SmallPut:
     """
 
     __slots__ = (
-        "_goes_unnoticed",
         "_largest",
         "_namespace",
         "_options",
         "_recipes",
         "_registry",
+        "_space",
         "upkeep",
     )
 
@@ -64,7 +65,7 @@ class SmallPut:
         self._registry = engine.registry
         self.upkeep = engine.upkeep()
         """What looks after the store at each put."""
-        self._goes_unnoticed = self.upkeep.goes_unnoticed
+        self._space = self.upkeep.space
         self._namespace, self._options = config.namespace, config.handler_options
         self._recipes: dict[type, _Recipe] = {}
         self._largest = min(_LARGEST.get(config.compressor, -1), config.inline_bytes)
@@ -109,7 +110,9 @@ class SmallPut:
         size = len(payload)
         if size > self._largest:
             return Dumped(loaded, payload)
-        if not self._goes_unnoticed(size):
+        space, now = self._space, time()
+        space.quiet_bytes -= size + ENTRY_BYTES
+        if space.quiet_bytes < 0 or not space.quiet_from <= now < space.quiet_until:
             return None
         summary, details = describe(obj) if describe else of.__name__, None
         if params:
@@ -127,7 +130,7 @@ class SmallPut:
                 FAST + xxh3_128_hexdigest(payload),
                 payload,
                 distribution,
-                time(),
+                now,
                 ttl_seconds,
                 params or {},
                 object_type,

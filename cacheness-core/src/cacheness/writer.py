@@ -6,10 +6,9 @@ from __future__ import annotations
 import errno
 from time import time
 
-from cacheness import forks
+from cacheness import forks, logged
 from cacheness.backends.plain_entry import PlainEntry
 from cacheness.errors import BackendUnavailableError, CachenessError, CachenessWarning, warn
-from cacheness.logged import is_logged
 from cacheness.payloads.dumped import Dumped
 from cacheness.switch import is_off, off
 
@@ -95,7 +94,7 @@ class Writer:
         objects that say "as usual". Half of what it takes is SQLite's statement. After so many
         system calls the processor has forgotten this code, so that each step counts three
         times what it does in a loop of its own: they are few, and call little. Whatever may
-        wait is left to `store`, which a put a second goes through (`FreeSpace.goes_unnoticed`).
+        wait is left to `store`, which a put a second goes through (`FreeSpace.quiet_until`).
         """
         engine = self._engine
         config = engine.config
@@ -108,7 +107,7 @@ class Writer:
         other = engine.backend.put_plain(entry)
         if other is not None:
             self._let_go(key, other)
-        if engine.observers or is_logged():
+        if engine.observers or logged.is_logged():
             engine.tell("put", key, entry.handler, len(entry.payload))
         if small.upkeep.is_bounded:
             small.upkeep.make_room(len(entry.payload))

@@ -125,7 +125,7 @@ def test_small_puts_look_seldom_and_large_ones_always(tmp_path):
     space = Counting(lambda: [str(tmp_path)], 0, 32 << 10, None)
     space.before("a", b"")
     assert space.looks == 1
-    space._look_at = float("inf")  # a second that never passes
+    space.quiet_until = float("inf")  # a second that never passes
 
     for _ in range(1000):
         space.before("a", b"x" * 100)
@@ -140,6 +140,33 @@ def test_small_puts_look_seldom_and_large_ones_always(tmp_path):
         space.before("a", b"x")
         space.after("a", 40_000, own_file=True)
     assert space.looks == before + 10
+
+
+@pytest.mark.parametrize("clock", [1000.999, 1001.0, 999.999, 10.0])
+def test_it_looks_again_after_a_second_and_where_the_clock_was_set_back(
+    tmp_path, monkeypatch, clock
+):
+    now = [1000.0]
+    monkeypatch.setattr("cacheness.upkeep.free_space.time", lambda: now[0])
+    monkeypatch.setattr("cacheness.small_put.time", lambda: now[0])
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(1, "a")
+        small = cache.engine.writer.small
+        assert small.plain_entry("b", 1, None, None) is not None
+        now[0] = clock
+
+        assert (small.plain_entry("c", 1, None, None) is not None) is (clock == 1000.999)
+        cache.put(1, "c")
+        assert small.plain_entry("d", 1, None, None) is not None
+
+
+def test_where_the_disk_is_short_each_put_looks(tmp_path):
+    with UnifiedCache(tmp_path) as cache:
+        cache.put_batch((1, key) for key in "abc")
+    with UnifiedCache(tmp_path, max_entries=3, min_free=MORE_THAN_THERE_IS) as cache:
+        for key in "de":
+            cache.put(1, key)
+            assert cache.engine.writer.small.plain_entry("f", 1, None, None) is None
 
 
 # --- with a bound ---------------------------------------------------------------------------

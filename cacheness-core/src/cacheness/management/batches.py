@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sized
 from contextlib import suppress
 
+from cacheness import logged
 from cacheness.backends.plain_entry import PlainEntry
 from cacheness.disk.unrecorded import check_own, seen_to
 from cacheness.forks import ForkedError
 from cacheness.keys.encoding import params_key
-from cacheness.logged import is_logged
 from cacheness.management.spool import EntrySpool
 from cacheness.management.waiting import Waiting
 from cacheness.naming import checked_key
@@ -151,7 +151,7 @@ def delete_batch(
 
 def _is_followed(engine: Engine) -> bool:
     """Whether there is something to do for each entry once it is recorded."""
-    return bool(engine.observers) or is_logged() or engine.upkeep().is_bounded
+    return bool(engine.observers) or logged.is_logged() or engine.upkeep().is_bounded
 
 
 def _may_be_at_hand(

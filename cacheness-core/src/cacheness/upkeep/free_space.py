@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from time import monotonic
+from time import time
 
 from cacheness.errors import BackendUnavailableError
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FreeSpace"]
+__all__ = ["ENTRY_BYTES", "FreeSpace"]
 
 _PART = 0.01
 _MOST = 512 << 20
@@ -22,15 +22,15 @@ _LOOK_AFTER = 1.0
 _LOOK_AFTER_BYTES = 8 << 20
 """or after so many bytes of small payloads."""
 _ROUNDS = 4
-_ENTRY_BYTES = 512
+ENTRY_BYTES = 512
 """What an entry takes beside its payload, roughly."""
 
 
 class FreeSpace:
     """Looks at the disks that a cache grows on, before and after a payload is written.
 
-    Small payloads, which live in their entries, are seldom a reason to look: they go
-    unnoticed for a second, or 8 MiB. A payload with a file of its own is always one: once
+    Small payloads, which live in their entries, are seldom a reason to look: it is quiet for
+    a second, or 8 MiB. A payload with a file of its own is always one: once
     it is written the disk tells what it left.
 
     Args:
@@ -52,9 +52,10 @@ class FreeSpace:
         self._min_free = min_free
         self._inline_bytes = inline_bytes
         self._evict = evict
-        self._look_at = 0.0
-        self._unseen = 0
-        self._was_short = False
+        self.quiet_bytes = 0
+        """What entries may take yet before the disk is looked at,"""
+        self.quiet_from = self.quiet_until = 0.0
+        """and from when to when, in epoch seconds; a clock that is set back ends it."""
 
     def before(self, key: str, obj: object) -> None:
         """See that there is space for a value of that size, where it tells one.
@@ -64,7 +65,7 @@ class FreeSpace:
                 may be evicted.
         """
         if self._evict is None:
-            if self._was_short or self._is_time():
+            if self._is_due():
                 self._look(key, 0)
             return
         size = _size_of(obj)
@@ -79,29 +80,23 @@ class FreeSpace:
         Raises:
             BackendUnavailableError: Too little, and eviction did not help or is not allowed.
         """
-        self._unseen += stored_bytes + _ENTRY_BYTES
+        self.quiet_bytes -= stored_bytes + ENTRY_BYTES
         if own_file:
             self._look(key, stored_bytes, rounds=_ROUNDS)
-        elif self._was_short or self._unseen > _LOOK_AFTER_BYTES or self._is_time():
+        elif self._is_due():
             self._look(key, stored_bytes)
 
-    def goes_unnoticed(self, stored_bytes: int) -> bool:
-        """[hot] Whether a small payload is no reason to look at the disk; it is then counted."""
-        if self._was_short or self._unseen > _LOOK_AFTER_BYTES or monotonic() >= self._look_at:
-            return False
-        self._unseen += stored_bytes + _ENTRY_BYTES
-        return True
-
-    def _is_time(self) -> bool:
-        return monotonic() >= self._look_at
+    def _is_due(self) -> bool:
+        return self.quiet_bytes < 0 or not self.quiet_from <= time() < self.quiet_until
 
     def _look(self, key: str, stored_bytes: int, rounds: int = 0) -> None:
-        self._unseen = 0
-        self._look_at = monotonic() + _LOOK_AFTER
+        self.quiet_from = time()
+        self.quiet_until = self.quiet_from + _LOOK_AFTER
+        self.quiet_bytes = _LOOK_AFTER_BYTES
         missing = self._missing()
-        self._was_short = missing > 0
         if missing <= 0:
             return
+        self.quiet_bytes = -1  # where it is short, each put looks
         if self._evict is None or not self._make_room(self._evict, missing, stored_bytes, rounds):
             raise BackendUnavailableError(self._message(key, stored_bytes))
 

@@ -31,14 +31,13 @@ class Upkeep:
         self._evictor = Evictor(engine.backend, config, engine.flush)
         self._superseded_ttl = config.superseded_ttl_seconds
         self._superseded: Superseded | None = None
-        self._space = FreeSpace(
+        self.space = FreeSpace(
             engine.directories,
             config.min_free,
             config.inline_bytes,
             self._free if self.is_bounded else None,
         )
-        self.goes_unnoticed = self._space.goes_unnoticed
-        """Whether a small payload may be stored without `before_writing` and `admits`."""
+        """While it is quiet, a small payload is stored without `before_writing` and `admits`."""
 
     def before_writing(self, key: str, obj: object) -> None:
         """See that there is space for the payload, as far as its size is known.
@@ -46,7 +45,7 @@ class Upkeep:
         Raises:
             BackendUnavailableError: There is none.
         """
-        self._space.before(key, obj)
+        self.space.before(key, obj)
 
     def admits(self, key: str, stored_bytes: int, *, own_file: bool) -> bool:
         """Whether a payload that was written may stay.
@@ -66,7 +65,7 @@ class Upkeep:
                 CachenessWarning,
             )
             return False
-        self._space.after(key, stored_bytes, own_file=own_file)
+        self.space.after(key, stored_bytes, own_file=own_file)
         return True
 
     def make_room(self, stored_bytes: int) -> None:
