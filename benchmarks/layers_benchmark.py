@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING, Any
 from xxhash import xxh3_128_hexdigest
 
 from areas.small import VALUE, score
-from cacheness import UnifiedCache
+from cacheness import UnifiedCache, logged
 from cacheness.backends.plain_entry import PlainEntry
 from cacheness.backends.sqlite_rows import plain_row
 from cacheness.generations import new_generation
-from cacheness.keys.encoding import params_key
-from cacheness.keys.summary import summarise_params
-from cacheness.logged import is_logged
+from cacheness.keys.encoding import scalars_key
+from cacheness.keys.summary import as_recorded
 from cacheness.payloads.checksum import FAST
 from measuring import figure, table
 
@@ -86,7 +85,7 @@ def _hit(cache: UnifiedCache) -> list[Layer]:
         raise RuntimeError("a small value is no plain entry")
     return [
         ("cache.get(experiment=…, lr=…, step=…)", lambda: cache.get(**PARAMS)),
-        ("  params_key, remembered", lambda: params_key(PARAMS)),
+        ("  scalars_key, remembered", lambda: scalars_key(PARAMS)),
         ("  engine.reader.read_by_key", lambda: engine.reader.read_by_key(KEY)),
         (
             "    backend.find_plain: the row of the last time",
@@ -101,7 +100,7 @@ def _hit(cache: UnifiedCache) -> list[Layer]:
             lambda: engine.reader._decoder.read_plain(plain, None),
         ),
         ("    hits.add", lambda: engine.hits.add(KEY)),
-        ("    is_logged", is_logged),
+        ("    is_logged", lambda: logged.is_logged()),
     ]
 
 
@@ -111,7 +110,7 @@ def _hit_from_memory(cache: UnifiedCache) -> list[Layer]:
     give = cache.engine.backend.recall(KEY)  # type: ignore[attr-defined]  # the wrapper
     return [
         ("cache.get(experiment=…, lr=…, step=…)", lambda: cache.get(**PARAMS)),
-        ("  params_key, remembered", lambda: params_key(PARAMS)),
+        ("  scalars_key, remembered", lambda: scalars_key(PARAMS)),
         ("  engine.reader.read_by_key", lambda: engine.reader.read_by_key(KEY)),
         ("    tier.recall", lambda: engine.backend.recall(KEY)),  # type: ignore[attr-defined]
         ("    copying the value", give),
@@ -136,6 +135,8 @@ def _put(cache: UnifiedCache) -> list[Layer]:
     loaded = engine.registry.candidates(dict)[0]
     dumps: Callable[[object], bytes] = loaded.dumps_plain  # type: ignore[assignment]  # of JSON
     payload = dumps(VALUE)
+    told = {"object_type": "builtins.dict", "summary": "dict of 4", "params": PARAMS}
+    details = as_recorded(told, True)
 
     def row(key: str) -> tuple[str, tuple[Any, ...]]:
         plain = PlainEntry(
@@ -151,6 +152,7 @@ def _put(cache: UnifiedCache) -> list[Layer]:
             PARAMS,
             "builtins.dict",
             "dict of 4",
+            details,
         )
         return plain_row(plain)
 
@@ -158,8 +160,8 @@ def _put(cache: UnifiedCache) -> list[Layer]:
         # As keys are: each belongs to another page of the index.
         connections.put(*row(f"{random.getrandbits(128):032x}"), 3, 2)
 
-    def key() -> str:
-        return params_key({**PARAMS, "step": next(numbers)})
+    def key() -> str | None:
+        return scalars_key({**PARAMS, "step": next(numbers)})
 
     connections = engine.backend._connections  # type: ignore[attr-defined]  # SQLite's
     return [
@@ -167,9 +169,9 @@ def _put(cache: UnifiedCache) -> list[Layer]:
             "cache.put(value, experiment=…, lr=…, step=…)",
             lambda: cache.put(VALUE, experiment="a", lr=0.1, step=next(numbers)),
         ),
-        ("  params_key, made", key),
+        ("  scalars_key, made", key),
         ("  checks that JSON keeps it, JSON", lambda: dumps(VALUE)),
-        ("  parameters to record", lambda: summarise_params(PARAMS)),
+        ("  what it tells of itself, JSON", lambda: as_recorded(told, True)),
         ("  the row", lambda: row(KEY)),
         ("  the row and SQLite's statement", statement),
     ]

@@ -24,7 +24,7 @@ AT_A_HIT = {
     "logged.is_logged",
     "handlers.json.loads",
     "statistics.hits.add",
-    "keys.encoding.params_key",
+    "keys.encoding.scalars_key",
     "naming.checked_key",
     "payloads.decode.read_plain",
 }

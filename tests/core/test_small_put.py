@@ -5,14 +5,17 @@ import json
 import sys
 from collections import Counter, OrderedDict
 from dataclasses import replace
+from datetime import date
 from enum import StrEnum
 from types import ModuleType
+from uuid import UUID
 
 import pytest
 
 from cacheness import Handler, PluginWarning, UnifiedCache, register_handler, unregister_handler
 from cacheness.generations import new_generation
 from cacheness.handlers.json import JsonHandler
+from cacheness.keys.summary import summarise_params
 from cacheness.testing.store import forked
 from cacheness.writer import Writer
 
@@ -493,3 +496,18 @@ def test_what_is_told_in_json_is_what_the_entry_tells(cache, params, secret):
     assert plain.params == told["params"]
     assert plain.details is None or json.loads(plain.details) == told
     assert (plain.details is not None) is (params == {"a": 1} and not secret)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [(1, 2), {"a": 1}, UUID(int=7), date(2020, 1, 2), Color.RED, Text("x"), [1, (2,)], True, "x"],
+    ids=repr,
+)
+def test_parameters_that_are_no_scalars_are_recorded_as_by_the_long_way(cache, value):
+    cache.put(VALUE, "first")  # and has a look at the disk
+    cache.put(VALUE, a=1, b=value)
+    short = cache.get_entry(a=1, b=value)
+    cache.put(VALUE, a=1, b=value, cost_seconds=2)  # which the short way does not take
+
+    assert short.params == cache.get_entry(a=1, b=value).params
+    assert short.params == summarise_params({"a": 1, "b": value})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import wraps
 
-from cacheness.keys.encoding import params_key
+from cacheness.keys.encoding import params_key, scalars_key
 from cacheness.naming import RESERVED, checked_key
 from cacheness.outcomes import KEPT, MISS
 
@@ -41,7 +41,7 @@ def shortcut_get(at_length: Method) -> Method:
         if fields:
             if cache_key is not None or not RESERVED.isdisjoint(fields):
                 return at_length(self, cache_key, default=default, **fields)
-            key = params_key(fields)
+            key = scalars_key(fields) or params_key(fields)
         elif cache_key is not None:
             key = checked_key(cache_key)
         else:
@@ -62,12 +62,14 @@ def shortcut_put(at_length: Method) -> Method:
         if fields:
             if cache_key is not None or not RESERVED.isdisjoint(fields):
                 return at_length(self, obj, cache_key, **fields)
-            key = params_key(fields)
+            scalars = scalars_key(fields)
+            key = scalars or params_key(fields)
         elif cache_key is not None:
-            key = checked_key(cache_key)
+            key, scalars = checked_key(cache_key), None
         else:
             return at_length(self, obj)
-        (self.engine.made_writer or self.engine.writer).put(key, obj, fields or None)
+        writer = self.engine.made_writer or self.engine.writer
+        writer.put(key, obj, fields or None, scalars is not None)
         return key
 
     return put  # type: ignore[return-value]  # it takes what that takes

@@ -81,6 +81,7 @@ class SmallPut:
         params: Mapping[str, object] | None,
         ttl_seconds: float | None,
         secret: Collection[str] = (),
+        are_scalars: bool = False,
     ) -> PlainEntry | Dumped | None:
         """[hot] The entry of a value of which its name and its time to live alone were said.
 
@@ -117,7 +118,7 @@ class SmallPut:
         summary, details = describe(obj) if describe else of.__name__, None
         if params:
             said = {"object_type": object_type, "summary": summary, "params": params}
-            if secret or (details := as_recorded(said)) is None:
+            if secret or (details := as_recorded(said, are_scalars)) is None:
                 params = summarise_params(params, secret)
         # As `PlainEntry(…)` does it, but for a call of a function in Python.
         return tuple.__new__(

@@ -87,8 +87,16 @@ class Writer:
         self._engine.hits.settle()
         return True
 
-    def put(self, key: str, obj: object, params: Mapping[str, object] | None) -> None:
+    def put(
+        self,
+        key: str,
+        obj: object,
+        params: Mapping[str, object] | None,
+        are_scalars: bool = False,
+    ) -> None:
         """[hot] `store` of a value of which nothing but its name was said.
+
+        ``are_scalars`` says that all of the parameters were found to be such, for their key.
 
         Of a small one, what is always the same is left out: half of its put was spent in making
         objects that say "as usual". Half of what it takes is SQLite's statement. After so many
@@ -101,7 +109,7 @@ class Writer:
         if config.read_only or off.depth > 0:
             return self._put_at_length(key, obj, params, None)
         small = self._small or self.small
-        entry = small.plain_entry(key, obj, params, config.default_ttl_seconds)
+        entry = small.plain_entry(key, obj, params, config.default_ttl_seconds, (), are_scalars)
         if not isinstance(entry, PlainEntry):
             return self._put_at_length(key, obj, params, entry)
         other = engine.backend.put_plain(entry)

@@ -47,14 +47,14 @@ def summarise_params(
     return {name: _summary(name, value, digests) for name, value in params.items()}
 
 
-def as_recorded(details: Mapping[str, Any]) -> str | None:
+def as_recorded(details: Mapping[str, Any], are_scalars: bool = False) -> str | None:
     """[hot] What an entry tells of a value, in JSON, if its ``params`` are recorded as they are.
 
     None where `summarise_params` has to look at them one by one: what is no scalar, or is long,
     or what JSON has other digits, "null" or an escape for. Those that are plain are told by loops
-    in C, as `_is_plain` sees it.
+    in C, as `_is_plain` sees it; ``are_scalars`` says that their types were looked at already.
     """
-    if not _SCALARS.issuperset(map(type, details["params"].values())):
+    if not are_scalars and not _SCALARS.issuperset(map(type, details["params"].values())):
         return None
     try:
         text = dumps(details, None, OPT_STRICT_INTEGER).decode()
