@@ -21,7 +21,6 @@ SIZE = 100_000_000
 AT_A_HIT = {
     "shortcuts.get",
     "reader.read_by_key",
-    "logged.is_logged",
     "handlers.json.loads",
     "statistics.hits.add",
     "keys.encoding.scalars_key",
@@ -32,7 +31,6 @@ AT_A_HIT_FROM_MEMORY = {
     "backends.wrapper.recall",
     "shortcuts.get",
     "reader._recalled",
-    "logged.is_logged",
     "reader.read_by_key",
     "statistics.hits.add",
     "naming.checked_key",

@@ -123,7 +123,7 @@ def test_a_list_is_stored_whenever_the_disk_is_looked_at(
     monkeypatch.setattr("cacheness.upkeep.free_space._LOOK_AFTER_BYTES", 5000)
     looked: list[str] = []
     directories = cache.engine.directories
-    space: Any = cache.engine.upkeep()._space
+    space: Any = cache.engine.upkeep().space
     monkeypatch.setattr(space, "_directories", lambda: looked.append("at") or directories())
 
     cache.put_batch([(number, f"k{number}") for number in range(100)])

@@ -85,7 +85,9 @@ class SmallPut:
     ) -> PlainEntry | Dumped | None:
         """[hot] The entry of a value of which its name and its time to live alone were said.
 
-        Takes 2.5 µs in a loop of its own, three times that between two statements.
+        Takes 2.5 µs in a loop of its own, three times that between two statements. It keeps
+        ``params`` as they are, so that they have to belong to nobody else; ``are_scalars`` says
+        that all of them were found to be such.
 
         Returns:
             Where it needs more than this, its payload if that was made and is too large, so
@@ -112,9 +114,9 @@ class SmallPut:
         if size > self._largest:
             return Dumped(loaded, payload)
         space, now = self._space, time()
-        space.quiet_bytes -= size + ENTRY_BYTES
         if space.quiet_bytes < 0 or not space.quiet_from <= now < space.quiet_until:
             return None
+        space.quiet_bytes -= size + ENTRY_BYTES
         summary, details = describe(obj) if describe else of.__name__, None
         if params:
             said = {"object_type": object_type, "summary": summary, "params": params}

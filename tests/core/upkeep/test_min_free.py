@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
 
 import pytest
 
@@ -158,6 +159,42 @@ def test_it_looks_again_after_a_second_and_where_the_clock_was_set_back(
         assert (small.plain_entry("c", 1, None, None) is not None) is (clock == 1000.999)
         cache.put(1, "c")
         assert small.plain_entry("d", 1, None, None) is not None
+
+
+@pytest.mark.parametrize("min_free", [0, MORE_THAN_THERE_IS])
+def test_whoever_puts_while_another_looks_sees_what_the_look_before_saw(
+    tmp_path, monkeypatch, min_free
+):
+    """As another thread does: a look at the disk lets it run."""
+    with UnifiedCache(tmp_path, min_free=min_free) as cache:
+        small, space = cache.engine.writer.small, cache.engine.upkeep().space
+        is_short, seen = min_free > 0, []
+
+        def meanwhile():
+            seen.append(small.plain_entry("b", 1, None, None))
+            return [str(tmp_path)]
+
+        monkeypatch.setattr(space, "_directories", meanwhile)
+        for _ in range(3):
+            with pytest.raises(BackendUnavailableError) if is_short else nullcontext():
+                space.after("a", 50_000, own_file=True)
+
+    first, *others = [made is None for made in seen]
+    assert first, "nobody knew"
+    assert len(others) >= 2
+    assert set(others) == {is_short}
+
+
+def test_a_payload_larger_than_what_may_go_unseen_takes_the_short_way_after_a_look(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cacheness.upkeep.free_space._LOOK_AFTER_BYTES", 1000)
+    with UnifiedCache(tmp_path, compressor="none") as cache:
+        cache.put(1, "first")
+        plain_entry = cache.engine.writer.small.plain_entry
+
+        assert plain_entry("large", "x" * 2000, None, None) is not None
+        assert plain_entry("next", 1, None, None) is None
 
 
 def test_where_the_disk_is_short_each_put_looks(tmp_path):

@@ -34,7 +34,8 @@ class PlainEntry(NamedTuple):
     object_type: str
     summary: str
     details: str | None = None
-    """The last three as JSON, by their names, where whoever made the entry has it."""
+    """The last three as JSON, by their names, where whoever made the entry has it. Who makes one
+    with others of another entry leaves it out."""
 
     def entry(self, **details: Any) -> Entry:
         """The entry that is meant, with more details if there are any."""

@@ -203,7 +203,7 @@ class ManyEntriesPromises(StoreContract):
             first,
             make_plain("k2", params={"b": "\0 and \ud800", "c": 1e300}),
             make_plain("k3", summary="\0 and \ud800"),
-            make_plain("ключ", ttl_seconds=0.125),
+            make_plain("ключ", ttl_seconds=0.125, params={"a": 1}, is_told=True),
             make_plain("k1", params={"last": True}),
         ]
         long = [make_entry("k4", tags=("t",), params={"a": 1})] * others

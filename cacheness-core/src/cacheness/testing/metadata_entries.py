@@ -74,8 +74,10 @@ def make_plain(
     ttl_seconds: float | None = None,
     params: Mapping[str, Any] | None = None,
     summary: str = "dict of 3",
+    is_told: bool = False,
 ) -> PlainEntry:
-    """An entry that is said in short, of a generation of its own."""
+    """An entry that is said in short, of a generation of its own, maybe with its ``details``."""
+    told = {"object_type": "builtins.dict", "summary": summary, "params": params}
     return PlainEntry(
         namespace="",
         cache_key=cache_key,
@@ -89,6 +91,7 @@ def make_plain(
         params=params or {},
         object_type="builtins.dict",
         summary=summary,
+        details=json.dumps(told) if is_told else None,
     )
 
 
@@ -200,9 +203,12 @@ class SingleEntryPromises(StoreContract):
         assert backend.get_entry("key") == second, "nothing of the old entry may remain"
 
     def test_a_plain_put_records_the_same_entry(self, backend: MetadataBackend) -> None:
-        for ttl, params in ((None, {}), (60.0, {"a": 1, "b": "\0 and \ud800", "c": 1e300})):
-            plain = make_plain(ttl_seconds=ttl, params=params)
-
+        plains = (
+            make_plain(),
+            make_plain(ttl_seconds=60.0, params={"a": 1, "b": "\0 and \ud800", "c": 1e300}),
+            make_plain(params={"a": 1, "b": "é"}, is_told=True),
+        )
+        for plain in plains:
             backend.put_plain(plain)
 
             assert backend.get_entry("key") == plain.entry(), (

@@ -55,7 +55,7 @@ class FreeSpace:
         self.quiet_bytes = 0
         """What entries may take yet before the disk is looked at,"""
         self.quiet_from = self.quiet_until = 0.0
-        """and from when to when, in epoch seconds; a clock that is set back ends it."""
+        """and from when to when, in epoch seconds: a clock that is set back to before ends it."""
 
     def before(self, key: str, obj: object) -> None:
         """See that there is space for a value of that size, where it tells one.
@@ -90,15 +90,20 @@ class FreeSpace:
         return self.quiet_bytes < 0 or not self.quiet_from <= time() < self.quiet_until
 
     def _look(self, key: str, stored_bytes: int, rounds: int = 0) -> None:
+        if self.quiet_until:
+            self._be_quiet()  # the others need not look meanwhile, as it was not short
+        missing = self._missing()
+        if missing <= 0:
+            self._be_quiet()
+            return
+        self.quiet_until = 0.0  # where it is short, each put looks
+        if self._evict is None or not self._make_room(self._evict, missing, stored_bytes, rounds):
+            raise BackendUnavailableError(self._message(key, stored_bytes))
+
+    def _be_quiet(self) -> None:
         self.quiet_from = time()
         self.quiet_until = self.quiet_from + _LOOK_AFTER
         self.quiet_bytes = _LOOK_AFTER_BYTES
-        missing = self._missing()
-        if missing <= 0:
-            return
-        self.quiet_bytes = -1  # where it is short, each put looks
-        if self._evict is None or not self._make_room(self._evict, missing, stored_bytes, rounds):
-            raise BackendUnavailableError(self._message(key, stored_bytes))
 
     def _make_room(
         self, evict: Callable[[int], int], missing: int, stored_bytes: int, rounds: int
