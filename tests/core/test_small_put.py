@@ -511,3 +511,16 @@ def test_parameters_that_are_no_scalars_are_recorded_as_by_the_long_way(cache, v
 
     assert short.params == cache.get_entry(a=1, b=value).params
     assert short.params == summarise_params({"a": 1, "b": value})
+
+
+def test_what_an_entry_tells_is_made_json_of_once(tmp_path, monkeypatch):
+    def again(value):
+        raise AssertionError(f"JSON of {value} is made again")
+
+    with UnifiedCache(tmp_path) as cache:
+        cache.put(VALUE, "first")  # and has a look at the disk
+        with monkeypatch.context() as patched:
+            patched.setattr("cacheness.backends.sqlite_rows._dump", again)
+            cache.put(VALUE, a=1, b="two")
+
+        assert cache.get_entry(a=1, b="two").params == {"a": 1, "b": "two"}

@@ -13,6 +13,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheness.keys import hashing
 from cacheness.keys.encoding import encode, named, params_key
 from cacheness.keys.hashing import THREADED_BYTES, Stream, digest
 
@@ -38,6 +39,22 @@ def test_large_buffers_of_any_type_count_by_their_bytes(head):
 
     assert stream.digest() == blake3(head + LARGE).digest()
     assert digest(array.data) == digest(LARGE) == blake3(LARGE).digest()
+
+
+@pytest.mark.parametrize("hash_it", [digest, lambda data: Stream().update(data)])
+def test_what_is_large_is_hashed_by_as_many_threads_as_there_are_processors(monkeypatch, hash_it):
+    asked = []
+
+    def spy(*data, **options):
+        asked.append(options.get("max_threads", 1))
+        return blake3(*data, **options)
+
+    monkeypatch.setattr(hashing, "blake3", spy)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    hash_it(LARGE)
+    hash_it(LARGE[:70_000])
+
+    assert asked == [6, 1]
 
 
 @pytest.mark.slow

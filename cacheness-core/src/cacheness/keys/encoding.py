@@ -130,8 +130,8 @@ def scalars_key(params: dict[str, object]) -> str | None:
             key = _hashed(params)
             _remember(_known, exact, key)
         else:
-            # As there: they are the short form already.
-            key = blake3(PARAMS_DOMAIN + exact).digest(KEY_BYTES).hex()  # 0.2 µs less
+            # As there: they are the short form already. Its `hexdigest` takes 0.2 µs more.
+            key = blake3(PARAMS_DOMAIN + exact).digest(KEY_BYTES).hex()
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
             _known[exact] = key

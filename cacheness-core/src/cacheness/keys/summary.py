@@ -19,6 +19,7 @@ LARGEST_INT = 2**63
 """Beyond 64 bits JSON readers, SQLite among them, lose digits."""
 
 _LONGEST = LONGEST_TEXT + len('{"params":}')
+"""In JSON of so many characters no text among the parameters can be too long."""
 _NULL, _NUL = "null", "\\u0000"
 _INFINITY = float("inf")
 _SCALARS = frozenset((str, int, float, bool, type(None)))

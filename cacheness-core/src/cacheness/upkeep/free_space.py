@@ -29,9 +29,9 @@ ENTRY_BYTES = 512
 class FreeSpace:
     """Looks at the disks that a cache grows on, before and after a payload is written.
 
-    Small payloads, which live in their entries, are seldom a reason to look: it is quiet for
-    a second, or 8 MiB. A payload with a file of its own is always one: once
-    it is written the disk tells what it left.
+    Small payloads, which live in their entries, are seldom a reason to look: after a look that
+    found enough it is quiet for a second, or 8 MiB. A payload with a file of its own is always
+    one: once it is written the disk tells what it left.
 
     Args:
         directories: Gives what the cache writes to; some may not be there yet.
