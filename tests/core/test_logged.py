@@ -19,6 +19,8 @@ def test_who_listens_is_heard_and_who_stops_is_not(caplog):
     assert not logged.is_logged()
     with caplog.at_level(logging.DEBUG, logger="cacheness"):
         assert logged.is_logged()
+    with caplog.at_level(logging.INFO, logger="cacheness"):
+        assert not logged.is_logged()
     assert not logged.is_logged()
 
 

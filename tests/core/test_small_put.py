@@ -513,7 +513,9 @@ def test_parameters_that_are_no_scalars_are_recorded_as_by_the_long_way(cache, v
     assert short.params == summarise_params({"a": 1, "b": value})
 
 
-def test_what_an_entry_tells_is_made_json_of_once(tmp_path, monkeypatch):
+def test_what_an_entry_tells_is_made_json_of_once_and_its_types_looked_at_once(
+    tmp_path, monkeypatch
+):
     def again(value):
         raise AssertionError(f"JSON of {value} is made again")
 
@@ -521,6 +523,7 @@ def test_what_an_entry_tells_is_made_json_of_once(tmp_path, monkeypatch):
         cache.put(VALUE, "first")  # and has a look at the disk
         with monkeypatch.context() as patched:
             patched.setattr("cacheness.backends.sqlite_rows._dump", again)
+            patched.setattr("cacheness.keys.summary._SCALARS", frozenset())
             cache.put(VALUE, a=1, b="two")
 
         assert cache.get_entry(a=1, b="two").params == {"a": 1, "b": "two"}
